@@ -1,0 +1,104 @@
+// Package wire is Lantage's protocol: the only thing that client and builder must agree on. This comment is
+// its specification; a second implementation should be possible from it alone.
+//
+// # Carrier
+//
+// Any ordered, reliable byte stream in both directions: a TCP connection (port 8473 by default), TLS over
+// one, a pipe in a test. No request is answered before both sides have sent a preface and a hello.
+//
+// # Preface
+//
+// Each side sends 12 bytes at once, without waiting for the other:
+//
+//	bytes 0..7   "LANTAGE\n"
+//	bytes 8..9   the oldest protocol version it speaks, big endian
+//	bytes 10..11 the newest protocol version it speaks, big endian
+//
+// Both then speak the smaller of the two newest versions. When that is older than what one side can speak,
+// each ends the connection with ErrPeerOlder or ErrPeerNewer; other first bytes are ErrNotLantage. The three
+// are different because the user does three different things about them.
+//
+// # Frames
+//
+//	byte 0     type
+//	bytes 1..4 length of the body, big endian
+//	bytes 5..  body
+//
+// Bodies of control frames are one JSON object of at most MaxControl bytes; a ping has none. A data frame's
+// body is one byte that names the stream and at most MaxData bytes of it. An end frame's body is the stream's
+// byte, the number of bytes that the stream had (8 bytes, big endian) and their SHA-256 (32 bytes); nothing
+// of that stream follows it. A longer frame, or one of an unknown type, ends the connection. Unknown JSON
+// keys are ignored, so that a newer peer may say more.
+//
+// Both sides send a ping whenever they have sent nothing for PingInterval; a peer from which no byte came for
+// DeadAfter is dead. Silence of a compile is therefore never mistaken for a lost builder. A frame that has
+// begun must be whole within DeadAfter too, and one that the peer does not take within StallAfter ends the
+// connection.
+//
+// # Conversation
+//
+//	client                                builder
+//	------ preface, hello ------------->
+//	<----- preface, hello --------------
+//	submit (Job) ---------------------->
+//	data/end of StreamInputs ---------->          tar.gz: the client's /etc/portage as etc/portage/…
+//	<------------------------ accepted            or error (declined, busy, bad request …)
+//	<--------------------------- event            any number, in order, numbered from 1
+//	<------------ data of StreamResults           tar.gz: a member for each binpkg, each after its result event
+//	<---------------- data of StreamLog           only if the job asked for its log
+//	<-------- end of StreamLog, Results
+//	<---------------------------- done            the one and only sign that the job is over
+//
+// A member of StreamResults is named "binpkgs/" or "logs/" and then its Result's Path. Members come in the
+// order of their result events, each after its own; other events may come in between.
+//
+// A connection has one of three requests, or none: submit, attach, or cancel. On the connection that submits
+// or watches a job a cancel of it may follow at any time; done then comes when the job has ended. A cancel
+// that is the first request is answered by accepted, and by done when the job has ended; nothing else is
+// sent.
+//
+// A job is not its connection. It goes on when the connection is lost; attach on a new one, with the job's
+// ID, the number of the last event and the SHA-256 of the results that the client has, continues where it
+// was: accepted, the events after the named one, and a member for each result that the client does not have,
+// also for those that were declared on an earlier connection. A result that the client has is declared, if
+// its event is due, and not sent. Both streams begin anew. The ID is 128 random bits that the client chose:
+// who knows it may attach and cancel. A connection that ends without done is a lost builder, which is another
+// error than a build that failed.
+//
+// Either side may send error instead of any message, the hello too, and close. Codes are in error.go. Who has
+// said the last word, done or error, ends its own direction only and waits a few seconds for the other side
+// to close: what was sent last would else be lost with what was not yet read.
+//
+// # Version history
+//
+//	1  the first.
+package wire
+
+import "time"
+
+// Versions of the protocol that this package speaks.
+const (
+	OldestVersion = 1
+	NewestVersion = 1
+)
+
+// Ceilings of what a peer may send. They stand together so that the memory that a peer can make us hold is
+// seen at one glance: one control body or one data body for each connection.
+const (
+	MaxControl = 1 << 20  // bytes of one control body
+	MaxData    = 64 << 10 // bytes of a stream in one data frame
+)
+
+// Times by which a peer is judged. PingInterval is small enough for DeadAfter to survive two late pings.
+// StallAfter is long because a client that takes nothing may be waiting for a slow disk.
+const (
+	PingInterval     = 5 * time.Second
+	DeadAfter        = 20 * time.Second
+	StallAfter       = 2 * time.Minute
+	HandshakeTimeout = 10 * time.Second
+
+	farewell = time.Second // for a peer that is refused before its hello
+)
+
+// DefaultPort is the builder's TCP port.
+const DefaultPort = 8473
