@@ -1,0 +1,242 @@
+package discovery
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+const (
+	id1 = "aaaaaa1111"
+	id2 = "bbbbbb2222"
+)
+
+// patience is how long a test waits for what takes milliseconds: other programs may keep the machine busy.
+// What is promised of times is checked with the median of many.
+const patience = 15 * time.Second
+
+// late is how long after a change of the network clients may have to wait for the right address.
+const late = 3 * time.Second
+
+// No host of a lab has a default route, unless its test says so.
+func TestFamilies(t *testing.T) {
+	for name, f := range map[string][]Family{"dual stack": families, "IPv4 only": {IPv4}, "IPv6 only": {IPv6}} {
+		t.Run(name, func(t *testing.T) {
+			h1, h2 := newLab(t).lan(f...)
+			h1.advertise(id1)
+			h1.browse().untilSeen(patience, id1) // it is up, and is found on its own machine
+			var times []time.Duration
+			for range 20 {
+				b := h2.browse()
+				times = append(times, b.untilSeen(patience, id1))
+				r := b.stop()
+				if r.Err != "" || !r.Report.Traffic() || len(r.Report.Paths) != len(f) {
+					t.Errorf("%s, report: %+v", r.Err, r.Report)
+				}
+			}
+			if median := report(t, "first builder", times); median > 100*time.Millisecond {
+				t.Errorf("the median is %v; want at most 100ms", median)
+			}
+		})
+	}
+}
+
+// report prints the spread of some times and returns the median.
+func report(t *testing.T, what string, times []time.Duration) time.Duration {
+	t.Helper()
+	slices.Sort(times)
+	n := len(times)
+	t.Logf("%s: median %v, 95%% %v, slowest %v (%d)", what, times[n/2], times[n*95/100], times[n-1], n)
+	return times[n/2]
+}
+
+// The library alone finds builders where it can: over IPv4 it needs a default route.
+func TestLibraryAlone(t *testing.T) {
+	for name, f := range map[string][]Family{"IPv4": {IPv4}, "IPv6": {IPv6}} {
+		t.Run(name, func(t *testing.T) {
+			h1, h2 := newLab(t).lan(f...)
+			if f[0] == IPv4 {
+				h2.ip("route add default via 10.77.0.254")
+			}
+			h1.advertise(id1)
+			h1.background("foreign")
+			b := h2.browseWith("library")
+			t.Logf("first builder after %v", b.untilSeen(patience, id1))
+			if b.stop(); len(b.now) != 1 || len(b.now[id1].Addrs) == 0 {
+				t.Errorf("found %v", b.now)
+			}
+		})
+	}
+}
+
+// Both machines have another LAN, the same network on each but not joined, and the client's default route
+// leads there.
+func TestTwoLANs(t *testing.T) {
+	l := newLab(t)
+	h1, h2 := l.host("h1"), l.host("h2")
+	l.join(h1, "eth0", "elsewhere1", "10.88.0.1/24", "fe80::a/64")
+	l.join(h2, "eth0", "elsewhere2", "10.88.0.2/24", "fe80::b/64")
+	l.join(h1, "eth1", "lan", "10.99.0.1/24", "fe80::1/64", "fd99::1/64")
+	l.join(h2, "eth1", "lan", "10.99.0.2/24", "fe80::2/64", "fd99::2/64")
+	h2.ip("route add default via 10.88.0.254")
+	h1.advertise(id1)
+	want := []string{"10.99.0.1:8473", "[fd99::1]:8473", "[fe80::1%3]:8473"}
+	for range 20 {
+		b := h2.browse()
+		b.untilSeen(patience, id1)
+		b.stop()
+		for _, r := range b.calls {
+			if got := fmt.Sprint(r.Builder.Addrs[0]); got != want[0] {
+				t.Fatalf("first address is %s; want %s; all: %v", got, want[0], r.Builder.Addrs)
+			}
+			if !slices.Equal(r.Builder.Interfaces, []string{"eth1"}) {
+				t.Fatalf("heard on %v; want eth1", r.Builder.Interfaces)
+			}
+		}
+	}
+	b := h2.browse()
+	b.until(patience, func(now map[string]Builder) bool { // when IPv6 has answered too
+		var got []string
+		for _, a := range now[id1].Addrs {
+			got = append(got, a.String())
+		}
+		return len(got) >= 3 && slices.Equal(got[:3], want)
+	})
+	b = h2.browse("eth0")
+	for range 5 { // what is multicast on eth1 is not heard on eth0
+		b1 := h2.browse("eth1")
+		b1.untilSeen(patience, id1)
+		stop := h1.advertise(id2)
+		b1.untilSeen(patience, id2)
+		stop()
+		b1.until(patience, func(now map[string]Builder) bool { return now[id2].Gone })
+	}
+	if r := b.stop(); len(b.now) != 0 || len(r.Report.Paths) != 2 {
+		t.Errorf("on eth0 alone: %v, report %+v", b.now, r.Report)
+	}
+}
+
+func hasOnly(id, addr string) func(map[string]Builder) bool {
+	return func(now map[string]Builder) bool {
+		b := now[id]
+		return fmt.Sprint(b.Addrs) == "["+addr+"]"
+	}
+}
+
+func inTime(t *testing.T, what string, begin time.Time) {
+	t.Helper()
+	took := time.Since(begin)
+	t.Logf("%s after %v", what, took)
+	if took > late {
+		t.Errorf("%s after %v; want at most %v", what, took, late)
+	}
+}
+
+func TestNetworkChanges(t *testing.T) {
+	t.Run("renumbered", func(t *testing.T) {
+		h1, h2 := newLab(t).lan(IPv4)
+		h1.advertise(id1)
+		b := h2.browse()
+		b.untilSeen(patience, id1)
+		begin := time.Now()
+		h1.ip("addr del 10.77.0.1/24 dev eth0", "addr add 10.77.0.7/24 dev eth0")
+		b.until(patience, hasOnly(id1, "10.77.0.7:8473"))
+		inTime(t, "right address", begin)
+	})
+	t.Run("interface made anew", func(t *testing.T) {
+		l := newLab(t)
+		h1, h2 := l.lan(families...)
+		h1.advertise(id1)
+		b := h2.browse()
+		b.untilSeen(patience, id1)
+		h1.ip("link del eth0")
+		begin := time.Now()
+		l.join(h1, "eth0", "lan", "10.77.0.8/24", "fe80::8/64")
+		b.until(patience, hasOnly(id1, "10.77.0.8:8473 [fe80::8%2]:8473"))
+		inTime(t, "right address", begin)
+		b = h2.browse() // the server answers questions too
+		b.until(patience, hasOnly(id1, "10.77.0.8:8473 [fe80::8%2]:8473"))
+	})
+	t.Run("link down and up", func(t *testing.T) {
+		h1, h2 := newLab(t).lan(IPv4)
+		h1.advertise(id1)
+		h2.browse().untilSeen(patience, id1)
+		h1.ip("link set eth0 down", "link set eth0 up")
+		h2.browse().untilSeen(patience, id1)
+	})
+	t.Run("interfaces come late", func(t *testing.T) {
+		l := newLab(t)
+		h1, h2 := l.host("h1"), l.host("h2")
+		h1.advertise(id1)
+		b := h2.browse()
+		h1.browse().untilSeen(patience, id1) // through the loopback interface
+		begin := time.Now()
+		l.join(h1, "eth0", "lan", "10.77.0.1/24")
+		l.join(h2, "eth0", "lan", "10.77.0.2/24")
+		h2.ip("addr add fd77::2/64 dev eth0") // cannot be used for a second: duplicate address detection
+		b.untilSeen(patience, id1)
+		inTime(t, "found", begin)
+		if !hasOnly(id1, "10.77.0.1:8473")(b.now) {
+			t.Errorf("addresses %v", b.now[id1].Addrs)
+		}
+	})
+}
+
+func TestSameMachine(t *testing.T) {
+	h := newLab(t).host("h1") // only the loopback interface
+	h.advertise(id1)
+	h.advertise(id2)
+	b := h.browse()
+	t.Logf("two builders through the loopback interface after %v", b.untilSeen(patience, id1, id2))
+	if r := b.stop().Report; !hasOnly(id1, "127.0.0.1:8473")(b.now) || r.Traffic() {
+		t.Errorf("addresses %s, report %+v", b.now[id1].Addrs, r)
+	}
+}
+
+func TestTwoDaemonsOnOneHost(t *testing.T) {
+	h1, h2 := newLab(t).lan(families...)
+	stop := h1.advertise(id1)
+	h1.advertise(id2)
+	b := h2.browse()
+	b.untilSeen(patience, id1, id2)
+	stop()
+	b.until(patience, func(now map[string]Builder) bool { return now[id1].Gone && !now[id2].Gone })
+	b.stop()
+	b = h2.browse()
+	b.untilSeen(patience, id2)
+	b.stop()
+	if _, ok := b.now[id1]; ok {
+		t.Error("the builder that said goodbye is found again")
+	}
+}
+
+// Who only listens hears of a builder when it starts, when its addresses change and when it stops.
+func TestAnnouncements(t *testing.T) {
+	h1, h2 := newLab(t).lan(IPv4)
+	b := h2.listen()
+	stop := h1.advertise(id1)
+	b.untilSeen(patience, id1)
+	h1.ip("addr add 10.77.0.7/24 dev eth0")
+	b.until(patience, func(now map[string]Builder) bool { return len(now[id1].Addrs) == 2 })
+	stop()
+	b.until(patience, func(now map[string]Builder) bool { return now[""].Gone })
+	if got := b.now[""].Instance; got != InstanceName("h1", id1) {
+		t.Errorf("goodbye of %s", got)
+	}
+}
+
+func TestForeignServicesAreNotListed(t *testing.T) {
+	h1, h2 := newLab(t).lan(IPv4)
+	h1.background("foreign")
+	h1.advertise(id1)
+	for overheard := false; !overheard; {
+		b := h2.browse()
+		b.untilSeen(patience, id1)
+		p := b.stop().Report.Paths[0]
+		overheard = p.Packets > p.Answers
+		if len(b.now) != 1 {
+			t.Fatalf("found %v", b.now)
+		}
+	}
+}
