@@ -1,0 +1,251 @@
+// Package build runs one job on this machine: it makes a build root, has the client's emerge arguments run in it by real
+// Portage, and reports what comes of it. It knows no network and no client.
+//
+// # What isolation promises
+//
+// A build root is an overlay file system over a read-only Base, in mount, PID, IPC and UTS namespaces of its own and in a
+// user namespace whose root is an unprivileged ID range of the builder. What a job writes is thrown away; only its
+// PKGDIR and DISTDIR last. The job cannot see other processes, the paths that its Base masks, or write to anything of the builder.
+// It does share the builder's network (Portage's own network-sandbox closes it for the phases that compile), its kernel and, as yet without
+// limits, its memory and CPU.
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"lantage/gentoo"
+)
+
+// Job is what to build, already validated.
+type Job struct {
+	ID       string    // names the build root's directory; [0-9a-f]{32}
+	Dir      string    // the job's own directory, made and in the end removed by the caller; its files are written below it
+	Inputs   string    // a directory with etc/portage as the client has it, owned by root
+	Packages []Package // in merge-list order
+	Profile  gentoo.Profile
+	Repos    []gentoo.Repo // the client's, with the locations of its repos.conf
+	Base     string        // the name of the base asked for; empty: the preferred one
+	Env      []string      // NAME=value: the client's Portage variables that change what is built
+	Log      string        // file that takes all build logs, each line prefixed with its package
+}
+
+// Package is one package of a job.
+type Package struct {
+	gentoo.CPV
+	Repo string
+}
+
+// EventKind says what an Event tells.
+type EventKind int
+
+// Kinds of events.
+const (
+	EventStarted EventKind = iota // the build root is ready and emerge runs
+	EventPackage                  // a package changed its State or Phase
+	EventResult                   // Result is ready
+	EventNote                     // Text is for the user
+)
+
+// State is how far a package is.
+type State int
+
+// States of a package. The zero State is a package that was not begun.
+const (
+	StateWaiting State = iota
+	StateBuilding
+	StateBuilt
+	StateReused  // answered from PKGDIR without a compile
+	StateFailed  // in Phase
+	StateSkipped // not tried; Text says why
+)
+
+// Event is one step of a job.
+type Event struct {
+	Kind  EventKind
+	CPV   gentoo.CPV
+	N, Of int // the package's place among those that emerge handles, 1-based
+	State State
+	Phase gentoo.Phase
+	Text  string
+	// Result is set with EventResult.
+	Result *Result
+}
+
+// Result is a file that the job made: a binpkg, or the build log of a package that failed.
+type Result struct {
+	CPV    gentoo.CPV
+	Dir    string // PKGDIR or the log directory, on this machine
+	Path   string // below Dir, and the name for the client
+	Log    bool   // it is a build log
+	Size   int64
+	SHA256 [32]byte
+	Reused bool // it was in PKGDIR before the job
+}
+
+// Report is how a job ended.
+type Report struct {
+	Packages []PackageReport // one for each of Job.Packages, in order
+	ExitCode int             // emerge's
+	Text     string          // the end of emerge's own words when ExitCode is not 0
+}
+
+// PackageReport is how one package ended: StateBuilt, StateReused, StateFailed or StateSkipped.
+type PackageReport struct {
+	CPV   gentoo.CPV
+	State State
+	Phase gentoo.Phase
+	Text  string
+}
+
+// A DeclineError says that this builder cannot do this job as it is configured; another builder might.
+type DeclineError struct{ Reason string }
+
+func (e *DeclineError) Error() string { return e.Reason }
+
+// Runner runs jobs. Its fields are set before the first Run and not changed.
+type Runner struct {
+	StateDir string       // for PKGDIRs, distfiles and the holder's files; on a file system that can be an overlay's upper layer
+	Bases    []Base       // what jobs may be built on, the preferred one first
+	Cores    int          // CPUs that jobs may use
+	Memory   int64        // bytes that jobs may use
+	Logger   *slog.Logger // what the daemon's owner reads
+
+	keys   keyLocks
+	ranges idRanges
+}
+
+// Check says whether this machine can make build roots, by making one on each base, running nothing in it, and removing it.
+func (r *Runner) Check(ctx context.Context) error {
+	for _, base := range r.Bases {
+		if err := r.check(ctx, base); err != nil {
+			return fmt.Errorf("cannot make a build root on the %s base: %w", base.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (r *Runner) check(ctx context.Context, base Base) error {
+	dir, err := os.MkdirTemp(r.StateDir, "check-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	first, release := r.ranges.take()
+	defer release()
+	layers, err := base.Layers()
+	if err != nil {
+		return err
+	}
+	s := &rootSpec{Dir: dir, FirstID: first, Layers: layers, Argv: []string{"/bin/true"}, Env: baseEnv()}
+	s.MaskDirs, s.Remove = base.Masks()
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	output, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		return err
+	}
+	defer output.Close()
+	p := start(ctx, s, output)
+	err = <-p.started
+	<-p.done
+	if err == nil && (p.err != nil || p.code != 0) {
+		err = fmt.Errorf("/bin/true ended with %d (%v): %s", p.code, p.err, tailText(output, 1<<10))
+	}
+	return err
+}
+
+// Run runs a job to its end and reports. It calls emit, from one goroutine, for each step. Results stay readable until the caller
+// removes the job's directory. The error says why there is no report: a DeclineError, ctx's error when the job was
+// cancelled, or a fault of this machine. When Run returns no process and no mount of the job is left.
+func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, error) {
+	base := r.Bases[0]
+	if job.Base != "" {
+		i := slices.IndexFunc(r.Bases, func(b Base) bool { return b.Name() == job.Base })
+		if i < 0 {
+			return Report{}, &DeclineError{fmt.Sprintf("there is no base %q here", job.Base)}
+		}
+		base = r.Bases[i]
+	}
+	repos, err := findRepos(ctx, base, job)
+	if err != nil {
+		return Report{}, err
+	}
+	pkgs, skipped := buildable(job, repos)
+	if len(pkgs) == 0 {
+		return Report{Packages: skipped, ExitCode: 1, Text: skipped[0].Text}, nil
+	}
+	key, err := settingsKey(job, base.Name(), repos)
+	if err != nil {
+		return Report{}, err
+	}
+	unlock, ok := r.keys.lock(key, ctx.Done())
+	if !ok {
+		return Report{}, ctx.Err()
+	}
+	defer unlock()
+	first, release := r.ranges.take()
+	defer release()
+	spec, pkgDir, err := r.spec(job, base, repos, pkgs, key, first)
+	if err != nil {
+		return Report{}, err
+	}
+	defer func() {
+		if err := removeRoot(spec.Dir); err != nil {
+			r.Logger.Warn("a build root could not be removed", "job", job.ID, "error", err)
+		}
+	}()
+	report, err := r.emerge(ctx, job, base, spec, pkgDir, pkgs, emit)
+	report.Packages = inOrder(job, append(report.Packages, skipped...))
+	return report, err
+}
+
+// emerge runs the job's emerge in its build root and follows it.
+func (r *Runner) emerge(ctx context.Context, job Job, base Base, spec *rootSpec, pkgDir string, pkgs []Package, emit func(Event)) (Report, error) {
+	before, err := base.Fingerprint()
+	if err != nil {
+		return Report{}, err
+	}
+	trust := func() error {
+		if now, err := base.Fingerprint(); err != nil || now != before {
+			return fmt.Errorf("packages were merged on the builder itself while the job ran on its %s base: what the job builds "+
+				"from now on is not trusted", base.Name())
+		}
+		return nil
+	}
+	logDir, err := os.OpenRoot(filepath.Join(job.Dir, "logs"))
+	if err != nil {
+		return Report{}, err
+	}
+	defer logDir.Close()
+	output, err := os.OpenFile(filepath.Join(job.Dir, "emerge.out"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return Report{}, err
+	}
+	defer output.Close()
+	found := newResults(pkgDir, pkgs, trust, emit)
+	f, err := newFollower(job, logDir, found, emit)
+	if err != nil {
+		return Report{}, err
+	}
+	p := start(ctx, spec, output)
+	if err := <-p.started; err != nil {
+		<-p.done
+		return Report{}, errors.Join(ctx.Err(), err)
+	}
+	emit(Event{Kind: EventStarted})
+	f.run(p.done)
+	if err := ctx.Err(); err != nil {
+		return Report{}, err
+	}
+	if p.err != nil {
+		return Report{}, p.err
+	}
+	return f.report(pkgs, p.code, tailText(output, 16<<10)), nil
+}

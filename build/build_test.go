@@ -1,0 +1,272 @@
+package build
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"lantage/gentoo"
+)
+
+func cpv(t *testing.T, s string) gentoo.CPV {
+	t.Helper()
+	c, err := gentoo.ParseCPV(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestParallelism(t *testing.T) {
+	for _, c := range []struct {
+		cores           int
+		memory          int64
+		processes, jobs int
+	}{
+		{1, 1 << 30, 1, 1},    // a small machine still builds
+		{2, 24 << 30, 2, 2},   //
+		{16, 64 << 30, 16, 8}, //
+		{16, 8 << 30, 4, 2},   // memory is the limit
+		{64, 256 << 30, 64, 8},
+	} {
+		if p, j := parallelism(c.cores, c.memory); p != c.processes || j != c.jobs {
+			t.Errorf("parallelism(%d, %d) = %d, %d, want %d, %d", c.cores, c.memory, p, j, c.processes, c.jobs)
+		}
+	}
+}
+
+func TestEmergeArgv(t *testing.T) {
+	got := emergeArgv([]Package{{cpv(t, "dev-libs/lzo-2.10"), "gentoo"}, {cpv(t, "app-arch/lzop-1.04-r1"), "local"}}, 2, 4)
+	tail := []string{"--jobs=2", "--load-average=4", "=dev-libs/lzo-2.10::gentoo", "=app-arch/lzop-1.04-r1::local"}
+	if !slices.Equal(got[len(got)-4:], tail) {
+		t.Errorf("the end is %q, want %q", got[len(got)-4:], tail)
+	}
+	for _, want := range []string{
+		"--ignore-default-opts", "--oneshot", "--buildpkg", "--usepkg", "--binpkg-respect-use=y", "--getbinpkg=n",
+		"--keep-going", "--jobs-tmpdir-require-free-gb=0",
+	} {
+		if !slices.Contains(got, want) {
+			t.Errorf("%s is missing in %q", want, got)
+		}
+	}
+}
+
+func TestEmergeEnv(t *testing.T) {
+	env := emergeEnv([]string{"USE=shout", "FEATURES=test getbinpkg"}, "")
+	features := ""
+	for _, v := range env {
+		if f, ok := strings.CutPrefix(v, "FEATURES="); ok {
+			features = f
+		}
+	}
+	if !slices.Contains(env, "USE=shout") {
+		t.Error("the client's USE is lost")
+	}
+	words := strings.Fields(features)
+	if slices.Index(words, "test") != 0 || slices.Index(words, "-getbinpkg") < slices.Index(words, "getbinpkg") {
+		t.Errorf("FEATURES=%s: the client's must come first and getbinpkg must be off", features)
+	}
+}
+
+func TestStatements(t *testing.T) {
+	got := statements(`# a comment
+CFLAGS="-O2 # not a comment
+  -pipe"   # a comment with a " in it
+USE="a
+b"
+MAKEOPTS=-j9
+FEATURES='x \'
+LDFLAGS="a\"b"
+source /etc/portage/extra
+`)
+	want := []string{"CFLAGS=\"-O2 # not a comment\n  -pipe\"", `FEATURES='x \'`, `LDFLAGS="a\"b"`, "source /etc/portage/extra"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+// TestSettingsKey holds the rule of the key: it changes with all that changes a package, and with nothing else.
+func TestSettingsKey(t *testing.T) {
+	base := map[string]string{
+		"make.conf": "CFLAGS=-O2\nUSE=a\n", "package.use/x": "a/b c\n", "patches/a/b/1.patch": "x\n", "env/x": "CFLAGS=-O1\n",
+	}
+	key := func(change func(j *Job, files map[string]string)) string {
+		t.Helper()
+		job := Job{Inputs: t.TempDir(), Profile: gentoo.Profile{Repo: "lab", Path: "default"}, Env: []string{"USE=x"}}
+		files := map[string]string{}
+		for k, v := range base {
+			files[k] = v
+		}
+		change(&job, files)
+		for name, data := range files {
+			p := filepath.Join(job.Inputs, insideConfig, name)
+			if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(p, []byte(data), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k, err := settingsKey(job, "host", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	plain := key(func(*Job, map[string]string) {})
+	for name, same := range map[string]func(*Job, map[string]string){
+		"nothing":                 func(*Job, map[string]string) {},
+		"package.use":             func(_ *Job, f map[string]string) { f["package.use/x"] = "a/b -c\n" },
+		"USE in make.conf":        func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O2\nUSE=\"b\n c\"\n" },
+		"a comment":               func(_ *Job, f map[string]string) { f["make.conf"] = "# hello\nCFLAGS=-O2 # x\nUSE=a\n" },
+		"USE of the environment":  func(j *Job, _ map[string]string) { j.Env = []string{"USE=y"} },
+		"another package's order": func(j *Job, _ map[string]string) { j.Packages = []Package{{Repo: "lab"}} },
+	} {
+		if key(same) != plain {
+			t.Errorf("%s changes the key; it must not", name)
+		}
+	}
+	for name, other := range map[string]func(*Job, map[string]string){
+		"CFLAGS in make.conf":       func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O3\nUSE=a\n" },
+		"CFLAGS of the environment": func(j *Job, _ map[string]string) { j.Env = append(j.Env, "CFLAGS=-O3") },
+		"a patch":                   func(_ *Job, f map[string]string) { f["patches/a/b/1.patch"] = "y\n" },
+		"a new patch":               func(_ *Job, f map[string]string) { f["patches/a/b/2.patch"] = "x\n" },
+		"env":                       func(_ *Job, f map[string]string) { f["env/x"] = "CFLAGS=-O0\n" },
+		"package.env":               func(_ *Job, f map[string]string) { f["package.env"] = "a/b x\n" },
+		"bashrc":                    func(_ *Job, f map[string]string) { f["bashrc"] = "x\n" },
+		"the profile":               func(j *Job, _ map[string]string) { j.Profile.Path = "other" },
+		"profile overrides":         func(_ *Job, f map[string]string) { f["profile/use.mask"] = "x\n" },
+	} {
+		if key(other) == plain {
+			t.Errorf("%s does not change the key; it must", name)
+		}
+	}
+}
+
+func TestRepoRevision(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "x.ebuild")
+	revision := func() string {
+		t.Helper()
+		r, err := repoRevision(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	write := func(name, data string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(file, "one")
+	first := revision()
+	if err := os.Chtimes(file, time.Time{}, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if revision() == first {
+		t.Error("a changed file does not change the revision")
+	}
+	write(filepath.Join(dir, ".git/HEAD"), "ref: refs/heads/main\n")
+	write(filepath.Join(dir, ".git/packed-refs"), "# pack-refs\n0123 refs/heads/main\n")
+	if got := revision(); got != "0123" {
+		t.Errorf("a packed ref gives %q", got)
+	}
+	write(filepath.Join(dir, ".git/refs/heads/main"), "4567\n")
+	if got := revision(); got != "4567" {
+		t.Errorf("a loose ref gives %q", got)
+	}
+	write(filepath.Join(dir, "metadata/timestamp.commit"), "89ab 1 2026\n")
+	if got := revision(); got != "89ab 1 2026\n" {
+		t.Errorf("a synchronisation stamp gives %q", got)
+	}
+}
+
+func TestMountOf(t *testing.T) {
+	target, fstype := mountOf(`36 35 98:0 /mnt1 /var/db/my\040repos rw,noatime master:1 - ext4 /dev/root rw,errors=continue`)
+	if target != "/var/db/my repos" || fstype != "ext4" {
+		t.Errorf("got %q, %q", target, fstype)
+	}
+	if target, fstype := mountOf("garbage"); target != "" || fstype != "" {
+		t.Errorf("garbage gives %q, %q", target, fstype)
+	}
+}
+
+func TestBuildID(t *testing.T) {
+	for name, want := range map[string]int{
+		"lzo-2.10-1.gpkg.tar": 1, "lzo-2.10-12.xpak": 12, "lzo-2.10-0.gpkg.tar": 0, "lzo-2.10-r1-1.gpkg.tar": 0,
+		"lzo-2.10.gpkg.tar": 0, "lzo-2.10-1.gpkg.tar.partial": 0, "other-1-1.xpak": 0,
+	} {
+		id, ok := buildID(name, "lzo-2.10")
+		if ok != (want > 0) || ok && id != want {
+			t.Errorf("buildID(%q) = %d, %v", name, id, ok)
+		}
+	}
+}
+
+// TestOpenRegular holds the border to a job's files: what a job puts in place of one must not be followed or waited for.
+func TestOpenRegular(t *testing.T) {
+	dir := t.TempDir()
+	outside := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(outside, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"link": os.Symlink(outside, filepath.Join(dir, "link")),
+		"up":   os.Symlink(filepath.Dir(outside), filepath.Join(dir, "up")),
+		"fifo": mkfifo(filepath.Join(dir, "fifo")),
+		"dir":  os.Mkdir(filepath.Join(dir, "dir"), 0o755),
+		"good": os.WriteFile(filepath.Join(dir, "good"), []byte("x"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(name, err)
+		}
+	}
+	for _, path := range []string{"link", "up/secret", "fifo", "dir", "../x", "missing"} {
+		if f, err := (Result{Dir: dir, Path: path}).Open(); err == nil {
+			f.Close()
+			t.Errorf("%s was opened", path)
+		}
+	}
+	f, err := Result{Dir: dir, Path: "good"}.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
+func TestKeyLocks(t *testing.T) {
+	var k keyLocks
+	never := make(chan struct{})
+	unlock, ok := k.lock("a", never)
+	if !ok {
+		t.Fatal("a free key was refused")
+	}
+	if _, ok := k.lock("b", never); !ok {
+		t.Fatal("another key was refused")
+	}
+	gaveUp := make(chan struct{})
+	close(gaveUp)
+	if _, ok := k.lock("a", gaveUp); ok {
+		t.Fatal("a held key was given twice")
+	}
+	got := make(chan bool)
+	go func() {
+		_, ok := k.lock("a", never)
+		got <- ok
+	}()
+	unlock()
+	if !<-got {
+		t.Fatal("the one who waits does not get the key")
+	}
+}
+
+func mkfifo(name string) error { return syscall.Mkfifo(name, 0o600) }

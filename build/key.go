@@ -1,0 +1,212 @@
+package build
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// The build settings key names the PKGDIR of a job. It is a hash of everything that changes what is built and that
+// Portage does not check by itself when it reuses a binpkg: it checks USE flags and dependencies only. The builder computes
+// it from what it will really build with, never from what a client says: clients with equal keys share binpkgs.
+
+// checkedByPortage are the parts of /etc/portage that change which packages are built and with which USE flags, not how.
+var checkedByPortage = map[string]bool{
+	"binrepos.conf": true, "make.profile": true, "package.accept_keywords": true, "package.accept_restrict": true,
+	"package.keywords": true, "package.license": true, "package.mask": true, "package.properties": true, "package.unmask": true,
+	"package.use": true, "repos.conf": true, "sets": true, "sets.conf": true,
+}
+
+// checkedVariables likewise, of make.conf and the environment, with those that the builder sets itself.
+var checkedVariables = map[string]bool{
+	"ACCEPT_KEYWORDS": true, "ACCEPT_LICENSE": true, "ACCEPT_PROPERTIES": true, "ACCEPT_RESTRICT": true, "DISTDIR": true,
+	"EMERGE_DEFAULT_OPTS": true, "GENTOO_MIRRORS": true, "MAKEOPTS": true, "PKGDIR": true, "PORTAGE_BINHOST": true,
+	"PORTAGE_LOGDIR": true, "PORTAGE_TMPDIR": true, "USE": true,
+}
+
+// settingsKey computes the key of a job from its inputs and from the repositories as they are on this builder.
+func settingsKey(job Job, base string, repos []repoOnBuilder) (string, error) {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "1\n%q %q %q\n", base, job.Profile.Repo, job.Profile.Path)
+	env := slices.Sorted(slices.Values(job.Env))
+	for _, v := range env {
+		if name, _, _ := strings.Cut(v, "="); !checkedVariables[name] {
+			fmt.Fprintf(sum, "env %q\n", v)
+		}
+	}
+	for _, r := range repos {
+		revision, err := repoRevision(r.source)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(sum, "repo %q %q\n", r.Name, revision)
+	}
+	if err := hashConfig(sum, filepath.Join(job.Inputs, insideConfig)); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil)[:16]), nil
+}
+
+// hashConfig hashes the files below an etc/portage that matter, in order of their names.
+func hashConfig(sum hash.Hash, dir string) error {
+	return fs.WalkDir(os.DirFS(dir), ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if p == "." && errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		}
+		top, _, _ := strings.Cut(p, "/")
+		switch {
+		case checkedByPortage[top] && d.IsDir():
+			return fs.SkipDir
+		case checkedByPortage[top] || d.IsDir():
+			return nil
+		case d.Type() == fs.ModeSymlink:
+			target, err := os.Readlink(filepath.Join(dir, p))
+			fmt.Fprintf(sum, "link %q %q\n", p, target)
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(dir, p))
+		if top == "make.conf" {
+			data = []byte(strings.Join(statements(string(data)), "\n"))
+		}
+		fmt.Fprintf(sum, "file %q %x\n", p, sha256.Sum256(data))
+		return err
+	})
+}
+
+// statements splits a make.conf (make.conf(5): shell assignments and source lines) into its statements, without comments
+// and without those that do not change how a package is built.
+func statements(text string) []string {
+	var list []string
+	var b strings.Builder
+	end := func() {
+		s := strings.TrimSpace(b.String())
+		name, _, _ := strings.Cut(s, "=")
+		if s != "" && !checkedVariables[strings.TrimPrefix(strings.TrimSpace(name), "export ")] {
+			list = append(list, s)
+		}
+		b.Reset()
+	}
+	var quote, last rune
+	comment := false
+	for _, r := range text {
+		switch {
+		case comment && r != '\n':
+			continue
+		case last == '\\' && quote != '\'':
+			b.WriteRune(r)
+			last = 0
+			continue
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			}
+		case r == '"' || r == '\'':
+			quote = r
+		case r == '#' && (last == 0 || last == '\n' || last == ' ' || last == '\t'):
+			comment = true
+			continue
+		case r == '\n':
+			comment = false
+			end()
+		}
+		b.WriteRune(r)
+		last = r
+	}
+	end()
+	return list
+}
+
+// repoRevision says which state an ebuild repository is in: by its synchronisation stamp, else by its git commit, else by the names, sizes
+// and times of its files.
+func repoRevision(dir string) (string, error) {
+	for _, f := range []string{"metadata/timestamp.commit", "metadata/timestamp.chk"} {
+		if b, err := os.ReadFile(filepath.Join(dir, f)); err == nil {
+			return string(b), nil
+		}
+	}
+	if commit, ok := gitHead(filepath.Join(dir, ".git")); ok {
+		return commit, nil
+	}
+	sum := sha256.New()
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		fi, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if !d.IsDir() {
+			fmt.Fprintf(sum, "%q %d %d\n", p[len(dir):], fi.Size(), fi.ModTime().UnixNano())
+		}
+		return nil
+	})
+	return fmt.Sprintf("%x", sum.Sum(nil)), err
+}
+
+// gitHead reads the commit that a repository is at (gitrepository-layout(5)).
+func gitHead(dir string) (string, bool) {
+	head, err := os.ReadFile(filepath.Join(dir, "HEAD"))
+	if err != nil {
+		return "", false
+	}
+	ref, isRef := strings.CutPrefix(strings.TrimSpace(string(head)), "ref: ")
+	if !isRef {
+		return ref, true
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, path.Clean("/"+ref))); err == nil {
+		return strings.TrimSpace(string(b)), true
+	}
+	packed, _ := os.ReadFile(filepath.Join(dir, "packed-refs"))
+	for line := range strings.Lines(string(packed)) {
+		if commit, name, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name == ref {
+			return commit, true
+		}
+	}
+	return "", false
+}
+
+// keyLocks lets one job at a time use a PKGDIR: the second of two equal jobs then finds what the first has built.
+type keyLocks struct {
+	mu   sync.Mutex
+	held map[string]chan struct{} // closed when released
+}
+
+// lock waits for key until done is closed; ok says whether it got it.
+func (k *keyLocks) lock(key string, done <-chan struct{}) (unlock func(), ok bool) {
+	for {
+		k.mu.Lock()
+		busy := k.held[key]
+		if busy == nil {
+			if k.held == nil {
+				k.held = make(map[string]chan struct{})
+			}
+			mine := make(chan struct{})
+			k.held[key] = mine
+			k.mu.Unlock()
+			return func() {
+				k.mu.Lock()
+				delete(k.held, key)
+				k.mu.Unlock()
+				close(mine)
+			}, true
+		}
+		k.mu.Unlock()
+		select {
+		case <-busy:
+		case <-done:
+			return nil, false
+		}
+	}
+}

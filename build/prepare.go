@@ -1,0 +1,229 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"lantage/gentoo"
+)
+
+// portageGroup owns DISTDIR, as Portage's own installation has it.
+const portageGroup = 250
+
+// idRanges hands out the ID ranges of running build roots.
+type idRanges struct {
+	mu    sync.Mutex
+	taken map[int]bool
+}
+
+// take returns the first ID of a range that no other job has.
+func (r *idRanges) take() (first int, release func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.taken == nil {
+		r.taken = make(map[int]bool)
+	}
+	n := 0
+	for r.taken[n] {
+		n++
+	}
+	r.taken[n] = true
+	return firstID + n*idsOfJob, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.taken, n)
+	}
+}
+
+// repoOnBuilder is a repository of the client that the base has too.
+type repoOnBuilder struct {
+	gentoo.Repo        // as the client has it: Location is where it must be inside
+	location    string // where the base has it
+	source      string // the same place, on this machine
+}
+
+// findRepos matches the client's repositories with the base's, and checks that the job's profile is there.
+func findRepos(ctx context.Context, base Base, job Job) ([]repoOnBuilder, error) {
+	out, err := base.Query(ctx, "portageq", "repos_config", "/")
+	if err != nil {
+		return nil, fmt.Errorf("the %s base's Portage does not answer: %w", base.Name(), err)
+	}
+	have, err := gentoo.ParseReposConfig(string(out))
+	if err != nil {
+		return nil, err
+	}
+	layers, err := base.Layers()
+	if err != nil {
+		return nil, err
+	}
+	var repos []repoOnBuilder
+	for _, want := range job.Repos {
+		i := slices.IndexFunc(have, func(r gentoo.Repo) bool { return r.Name == want.Name })
+		if i >= 0 {
+			loc := have[i].Location
+			repos = append(repos, repoOnBuilder{want, loc, filepath.Join(layers[0].Source, loc)})
+		}
+	}
+	i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == job.Profile.Repo })
+	if i < 0 {
+		return nil, &DeclineError{fmt.Sprintf("this builder has no repository %q, which the profile %s:%s of the client is in; "+
+			"add it there (eselect repository enable %s; emaint sync -r %[1]s)",
+			job.Profile.Repo, job.Profile.Repo, job.Profile.Path, job.Profile.Repo)}
+	}
+	if fi, err := os.Stat(filepath.Join(repos[i].source, "profiles", job.Profile.Path)); err != nil || !fi.IsDir() {
+		return nil, &DeclineError{fmt.Sprintf("this builder's repository %q has no profile %q, which is the client's; bring it up to "+
+			"date there (emaint sync -r %[1]s)", job.Profile.Repo, job.Profile.Path)}
+	}
+	return repos, nil
+}
+
+// buildable divides the job's packages into those that this builder has ebuilds for and the others, with the reason.
+func buildable(job Job, repos []repoOnBuilder) (pkgs []Package, skipped []PackageReport) {
+	for _, p := range job.Packages {
+		i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == p.Repo })
+		if i < 0 {
+			skipped = append(skipped, PackageReport{CPV: p.CPV, State: StateSkipped, Text: fmt.Sprintf("the builder has no repository %q", p.Repo)})
+			continue
+		}
+		ebuild := filepath.Join(repos[i].source, p.Category, p.Name, p.PF()+".ebuild")
+		if _, err := os.Stat(ebuild); err != nil {
+			skipped = append(skipped, PackageReport{CPV: p.CPV, State: StateSkipped, Text: fmt.Sprintf(
+				"the builder's repository %q has no such version; bring both to the same state (emaint sync -r %[1]s)", p.Repo)})
+			continue
+		}
+		pkgs = append(pkgs, p)
+	}
+	return pkgs, skipped
+}
+
+// spec makes the directories of a job's build root and describes it. It returns the job's PKGDIR on this machine too.
+func (r *Runner) spec(job Job, base Base, repos []repoOnBuilder, pkgs []Package, key string, first int) (*rootSpec, string, error) {
+	layers, err := base.Layers()
+	if err != nil {
+		return nil, "", err
+	}
+	s := &rootSpec{Dir: job.Dir, FirstID: first, Layers: layers}
+	s.MaskDirs, s.Remove = base.Masks()
+	if err := s.prepare(); err != nil {
+		return nil, "", err
+	}
+	processes, jobs := parallelism(r.Cores, r.Memory)
+	if err := writeConfig(job, repos, processes); err != nil {
+		return nil, "", err
+	}
+	pkgDir := filepath.Join(r.StateDir, "binpkgs", key)
+	distDir := filepath.Join(r.StateDir, "distfiles")
+	if err := makeShared(pkgDir, distDir); err != nil {
+		return nil, "", err
+	}
+	tmp, err := s.ownDir("tmp", 0o1777)
+	if err != nil {
+		return nil, "", err
+	}
+	logs, err := s.ownDir("logs", 0o755)
+	if err != nil {
+		return nil, "", err
+	}
+	s.Binds = []bind{
+		{Source: filepath.Join(job.Inputs, insideConfig), Target: insideConfig, IDMap: true},
+		{Source: pkgDir, Target: insidePkgDir, IDMap: true},
+		{Source: distDir, Target: insideDistDir, IDMap: true},
+		{Source: tmp, Target: insideTmpDir},
+		{Source: logs, Target: insideLogDir},
+	}
+	for _, repo := range repos {
+		if repo.location != repo.Location || s.masked(repo.Location) {
+			s.Binds = append(s.Binds, bind{Source: repo.source, Target: repo.Location, IDMap: true, ReadOnly: true})
+		}
+	}
+	roDistDir := ""
+	if fi, err := os.Stat(filepath.Join(layers[0].Source, insideDistDir)); err == nil && fi.IsDir() {
+		roDistDir = insideDistDir + "-builder"
+		s.Binds = append(s.Binds, bind{
+			Source: filepath.Join(layers[0].Source, insideDistDir), Target: roDistDir, IDMap: true, ReadOnly: true,
+		})
+	}
+	s.Files = localFiles()
+	s.Argv = emergeArgv(pkgs, jobs, max(1, r.Cores))
+	s.Env = emergeEnv(job.Env, roDistDir)
+	return s, pkgDir, nil
+}
+
+// masked reports whether path lies in a directory that is hidden from the job.
+func (s *rootSpec) masked(path string) bool {
+	return slices.ContainsFunc(s.MaskDirs, func(dir string) bool {
+		return path == dir || strings.HasPrefix(path, dir+"/")
+	})
+}
+
+// writeConfig completes the client's /etc/portage for this builder: the profile as a link to where its repository will be, and
+// what make must know of this machine.
+func writeConfig(job Job, repos []repoOnBuilder, processes int) error {
+	dir := filepath.Join(job.Inputs, insideConfig)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == job.Profile.Repo })
+	profile := filepath.Join(dir, "make.profile")
+	if err := os.RemoveAll(profile); err != nil {
+		return err
+	}
+	if err := os.Symlink(filepath.Join(repos[i].Location, "profiles", job.Profile.Path), profile); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir) // the client could have sent make.conf as a link
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	name := "make.conf"
+	if fi, err := root.Stat(name); err == nil && fi.IsDir() {
+		name = "make.conf/zzz-lantage"
+	}
+	return appendFile(root, name, makeConfTail(processes))
+}
+
+// makeShared makes the directories that outlast a job: PKGDIR, and DISTDIR, which all jobs share.
+func makeShared(pkgDir, distDir string) error {
+	if err := os.MkdirAll(pkgDir, 0o755); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(distDir, 0o775); err != nil {
+		return err
+	}
+	if err := os.Chmod(distDir, 0o2775); err != nil {
+		return err
+	}
+	return os.Chown(distDir, 0, portageGroup)
+}
+
+// localFiles are files of the build root that differ from the base's: names resolve as on this machine (whose resolv.conf may be
+// a link to what is not mounted inside), and there are accounts, but no passwords.
+func localFiles() []plainFile {
+	files := []plainFile{
+		{"/etc/shadow", 0o640, []byte("root:*:::::::\n")},
+		{"/etc/gshadow", 0o640, []byte("root:*::\n")},
+	}
+	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts"} {
+		if data, err := os.ReadFile(name); err == nil {
+			files = append(files, plainFile{name, 0o644, data})
+		}
+	}
+	return files
+}
+
+// appendFile appends text to a file below root, or writes it to a new one.
+func appendFile(root *os.Root, name, text string) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,76 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+)
+
+// process is a running build root.
+type process struct {
+	started <-chan error // nil once emerge runs, else why the build root could not be made
+	done    <-chan struct{}
+	code    int   // the exit code of what ran, valid after done
+	err     error // a fault of this machine, valid after done
+}
+
+// start makes the build root that spec describes and runs spec.Argv in it with its output in the file output. When ctx ends,
+// the whole job is killed. After done no process and no mount of it is left.
+func start(ctx context.Context, spec *rootSpec, output *os.File) *process {
+	started, done := make(chan error, 1), make(chan struct{})
+	p := &process{started: started, done: done}
+	go func() {
+		// The children die with the thread that started them (prctl(2), PR_SET_PDEATHSIG), so this one is kept.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(done)
+		p.code, p.err = run(ctx, spec, output, started)
+	}()
+	return p
+}
+
+func run(ctx context.Context, spec *rootSpec, output *os.File, started chan<- error) (int, error) {
+	fail := func(err error) (int, error) { started <- err; return 0, err }
+	specRead, specWrite, err := os.Pipe()
+	if err != nil {
+		return fail(err)
+	}
+	readyRead, readyWrite, err := os.Pipe()
+	if err != nil {
+		return fail(errors.Join(err, specRead.Close(), specWrite.Close()))
+	}
+	defer readyRead.Close()
+	cmd := child("setup", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Setpgid: true}, specRead, readyWrite)
+	cmd.Stdout, cmd.Stderr = output, output
+	err = cmd.Start()
+	specRead.Close()
+	readyWrite.Close()
+	if err != nil {
+		specWrite.Close()
+		if errors.Is(err, syscall.EPERM) {
+			err = fmt.Errorf("cannot make a mount namespace: %w; lantage serve must run as root", err)
+		}
+		return fail(err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer stop()
+	_ = writeSpec(specWrite, spec) // if it cannot be written, ready says why or the process is dead
+	text, _ := io.ReadAll(io.LimitReader(readyRead, 64<<10))
+	if len(text) > 0 {
+		err = errors.New(string(text))
+	}
+	started <- err
+	waitErr := cmd.Wait()
+	if err != nil {
+		return 0, err
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](waitErr); ok {
+		return exitCode(exit.Sys().(syscall.WaitStatus)), nil
+	}
+	return 0, waitErr
+}

@@ -1,0 +1,149 @@
+package build
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"lantage/gentoo"
+)
+
+// Open opens the result's file. It was written by the job, so it is opened below its directory only, never through a
+// link, and must still be a regular file.
+func (r Result) Open() (*os.File, error) {
+	root, err := os.OpenRoot(r.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return openRegular(root, r.Path)
+}
+
+// results finds the binpkgs of a job in its PKGDIR and says once of each that it is there.
+type results struct {
+	dir    string // PKGDIR on the builder
+	before map[string]bool
+	wanted map[gentoo.CPV]bool
+	found  map[gentoo.CPV]Result
+	trust  func() error // whether the base is still what it was when the job began
+	emit   func(Event)
+}
+
+func newResults(dir string, pkgs []Package, trust func() error, emit func(Event)) *results {
+	r := &results{
+		dir: dir, before: make(map[string]bool), wanted: make(map[gentoo.CPV]bool),
+		found: make(map[gentoo.CPV]Result), trust: trust, emit: emit,
+	}
+	for _, p := range pkgs {
+		r.wanted[p.CPV] = true
+		for _, name := range r.instances(p.CPV) {
+			r.before[name] = true
+		}
+	}
+	return r
+}
+
+// instances lists the binpkgs of a CPV as paths below PKGDIR, the newest BUILD_ID last. With binpkg-multi-instance, which every job
+// has, they are category/name/PF-BUILD_ID with the suffix of their format (portage(5), PKGDIR).
+func (r *results) instances(cpv gentoo.CPV) []string {
+	dir := cpv.CP()
+	entries, err := os.ReadDir(filepath.Join(r.dir, dir))
+	if err != nil {
+		return nil
+	}
+	newest, best := -1, ""
+	var names []string
+	for _, e := range entries {
+		id, ok := buildID(e.Name(), cpv.PF())
+		if !ok {
+			continue
+		}
+		name := path.Join(dir, e.Name())
+		if id > newest {
+			newest, best = id, name
+		}
+		names = append(names, name)
+	}
+	if best != "" {
+		names = append(names, best)
+	}
+	return names
+}
+
+// buildID takes the BUILD_ID out of a binpkg's file name.
+func buildID(name, pf string) (int, bool) {
+	rest, ok := strings.CutPrefix(name, pf+"-")
+	if !ok {
+		return 0, false
+	}
+	for _, suffix := range []string{".gpkg.tar", ".xpak"} {
+		if id, ok := strings.CutSuffix(rest, suffix); ok {
+			n, err := strconv.Atoi(id)
+			return n, err == nil && n > 0
+		}
+	}
+	return 0, false
+}
+
+// built looks for the binpkg that the job has made of a package.
+func (r *results) built(cpv gentoo.CPV) {
+	names := r.instances(cpv)
+	if len(names) == 0 {
+		return
+	}
+	if newest := names[len(names)-1]; !r.before[newest] {
+		r.add(cpv, newest, false)
+	}
+}
+
+// reused takes the binpkg that emerge says it merges, by its path in the build root.
+func (r *results) reused(cpv gentoo.CPV, inside string) {
+	rel, err := filepath.Rel(insidePkgDir, inside)
+	if err == nil && filepath.IsLocal(rel) {
+		r.add(cpv, rel, r.before[rel])
+	}
+}
+
+// add hashes a binpkg and declares it, once for each package of the job.
+func (r *results) add(cpv gentoo.CPV, rel string, reused bool) {
+	if _, known := r.found[cpv]; known || !r.wanted[cpv] {
+		return
+	}
+	if err := r.trust(); err != nil {
+		r.emit(Event{Kind: EventNote, CPV: cpv, Text: err.Error()})
+		return
+	}
+	res := Result{CPV: cpv, Dir: r.dir, Path: rel, Reused: reused}
+	if err := res.hash(); err != nil {
+		r.emit(Event{Kind: EventNote, CPV: cpv, Text: fmt.Sprintf("the binpkg of %s cannot be read: %v", cpv, err)})
+		return
+	}
+	r.found[cpv] = res
+	r.emit(Event{Kind: EventResult, CPV: cpv, Result: &res})
+}
+
+// hash fills in size and SHA-256.
+func (r *Result) hash() error {
+	f, err := r.Open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	r.Size, err = io.Copy(sum, f)
+	sum.Sum(r.SHA256[:0])
+	return err
+}
+
+// state is the state of a package whose work is over.
+func (r *results) state(cpv gentoo.CPV) State {
+	if res, ok := r.found[cpv]; ok && res.Reused {
+		return StateReused
+	}
+	return StateBuilt
+}
