@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -289,6 +290,20 @@ func TestFlushIsLive(t *testing.T) {
 			must(t, <-sent)
 			stalled.Stop()
 		}
+	}
+}
+
+// What is there after Flush is whole tar blocks, for readers that want the padding with the entry, as GNU tar does.
+func TestFlushPads(t *testing.T) {
+	var buf bytes.Buffer
+	w := NewWriter(&buf, Options{})
+	defer w.Close()
+	must(t, w.AddBytes("f", []byte("text"), 0o644))
+	must(t, w.Flush())
+	r, err := gzip.NewReader(&buf)
+	must(t, err)
+	if plain, err := io.ReadAll(r); len(plain) != 1024 || err != io.ErrUnexpectedEOF {
+		t.Errorf("got %d bytes, %v; want 1024 and no end", len(plain), err)
 	}
 }
 

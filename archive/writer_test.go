@@ -182,7 +182,7 @@ func TestUnsendable(t *testing.T) {
 	}
 }
 
-// A link whose target is elsewhere is sent as a link; a directory that turns into one is not followed out.
+// A link whose target is elsewhere is sent as a link.
 func TestAddTreeStaysInside(t *testing.T) {
 	dir := playground(t)
 	must(t, os.Symlink("../outside", filepath.Join(dir, "link")))
@@ -193,29 +193,52 @@ func TestAddTreeStaysInside(t *testing.T) {
 	if s, err := contents(buf.Bytes()); err != nil || !strings.Contains(s, "2 link ../outside") {
 		t.Errorf("got %q, %v", s, err)
 	}
+}
 
-	must(t, os.Mkdir(filepath.Join(dir, "sub"), 0o755))
-	w = NewWriter(&buf, Options{})
-	defer w.Close()
-	err := w.AddTree(t.Context(), openRoot(t, dir), ".", "", func(path string, _ fs.FileInfo) bool {
-		if path == "sub" || path == "mine" { // after Lstat, before it is opened
-			must(t, os.RemoveAll(filepath.Join(dir, path)))
-			must(t, os.Symlink("../outside", filepath.Join(dir, path)))
+// What turns into something else between the filter and the open is not sent, and does not block.
+func TestAddTreeReplaced(t *testing.T) {
+	for name, change := range map[string]func(path string) error{
+		"directory to link": func(path string) error { return os.Symlink("../outside", path) },
+		"file to link":      func(path string) error { return os.Symlink("../outside", path) },
+		"file to link here": func(path string) error { return os.Symlink("zz", path) },
+		"file to fifo":      func(path string) error { return unix.Mkfifo(path, 0o644) },
+		"file to file":      func(path string) error { return os.Rename(filepath.Join(path, "../zz"), path) },
+	} {
+		dir := playground(t)
+		must(t, os.WriteFile(filepath.Join(dir, "zz"), []byte("another"), 0o644))
+		path := filepath.Join(dir, "mine")
+		if strings.HasPrefix(name, "directory") {
+			must(t, os.Remove(path))
+			must(t, os.Mkdir(path, 0o755))
 		}
-		return true
-	})
-	if err == nil {
-		t.Error("what became a link to the outside was sent")
+		w := NewWriter(io.Discard, Options{})
+		err := w.AddTree(t.Context(), openRoot(t, dir), ".", "", func(shown string, _ fs.FileInfo) bool {
+			if shown == "mine" {
+				must(t, os.Remove(path))
+				must(t, change(path))
+			}
+			return true
+		})
+		if err == nil {
+			t.Errorf("%s: sent", name)
+		}
+		w.Close()
 	}
 }
 
 func TestAddTreeCancel(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	dir := playground(t)
-	w := NewWriter(io.Discard, Options{})
-	err := w.AddTree(ctx, openRoot(t, dir), ".", "", func(string, fs.FileInfo) bool { cancel(); return true })
-	if !errors.Is(err, context.Canceled) || !errors.Is(w.Close(), context.Canceled) {
-		t.Errorf("got %v, want the context's error", err)
+	for _, keep := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		dir := playground(t)
+		must(t, os.WriteFile(filepath.Join(dir, "zz"), nil, 0o644))
+		w := NewWriter(io.Discard, Options{})
+		err := w.AddTree(ctx, openRoot(t, dir), ".", "", func(string, fs.FileInfo) bool {
+			cancel()
+			return keep
+		})
+		if !errors.Is(err, context.Canceled) || !errors.Is(w.Close(), context.Canceled) {
+			t.Errorf("got %v, want the context's error", err)
+		}
 	}
 }
 

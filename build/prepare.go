@@ -65,9 +65,13 @@ func findRepos(ctx context.Context, base Base, job Job) ([]repoOnBuilder, error)
 	var repos []repoOnBuilder
 	for _, want := range job.Repos {
 		i := slices.IndexFunc(have, func(r gentoo.Repo) bool { return r.Name == want.Name })
-		if i >= 0 {
-			loc := have[i].Location
-			repos = append(repos, repoOnBuilder{want, loc, filepath.Join(layers[0].Source, loc)})
+		if i < 0 {
+			continue
+		}
+		location := have[i].Location
+		source := filepath.Join(layers[0].Source, location)
+		if fi, err := os.Stat(source); err == nil && fi.IsDir() { // repos.conf may name what was never synchronised
+			repos = append(repos, repoOnBuilder{want, location, source})
 		}
 	}
 	i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == job.Profile.Repo })

@@ -45,9 +45,6 @@ func (c *collector) add(s sighting, l link, src netip.Addr) {
 	if k == nil {
 		return
 	}
-	if !k.direct {
-		clear(k.links) // the library hears all links on each, and does not say which
-	}
 	k.sighting, k.direct = s, true // one packet has everything: addresses that it lacks are no more
 	k.links[l.ifi.Index] = l
 	if len(k.sources) < maxAddresses {
@@ -56,9 +53,9 @@ func (c *collector) add(s sighting, l link, src netip.Addr) {
 	c.tell(k)
 }
 
-// addPartial takes what the library heard. Its entries have at most one address of each family, may be
-// older than a goodbye or a new address, and may have come over another link; so they count only as long as
-// our own querier has not heard the builder itself.
+// addPartial takes what the library heard on l. Its entries have at most one address of each family, and
+// may be older than a goodbye or a new address; so they count only as long as our own querier has not heard
+// the builder itself.
 func (c *collector) addPartial(s sighting, l link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -150,11 +150,13 @@ func TestNetworkChanges(t *testing.T) {
 		h1.advertise(id1)
 		b := h2.browse()
 		b.untilSeen(patience, id1)
+		base := h1.do(order{Op: "open"}).Open
 		h1.ip("link del eth0")
 		begin := time.Now()
 		l.join(h1, "eth0", "lan", "10.77.0.8/24", "fe80::8/64")
 		b.until(patience, hasOnly(id1, "10.77.0.8:8473 [fe80::8%2]:8473"))
 		inTime(t, "right address", begin)
+		h1.settles(base)
 		b = h2.browse() // the server answers questions too
 		b.until(patience, hasOnly(id1, "10.77.0.8:8473 [fe80::8%2]:8473"))
 	})

@@ -152,8 +152,8 @@ func (p *path) askLibrary(ctx context.Context) {
 	}
 }
 
-// take hands on an entry of the library if it is a builder on this link. The library hears other links too; our
-// own querier on those does the rest.
+// take hands on an entry of the library if it is a builder on this link. The library hears other links too;
+// our own querier on those does the rest.
 func (p *path) take(e *mdns.ServiceEntry) {
 	ips := appendIP(nil, e.AddrV4.To4(), false, false)
 	// A link-local address has a zone only if it came over IPv6. Every link's network contains it.

@@ -142,6 +142,21 @@ func (h *host) nft(rules string) {
 	h.do(order{Op: "run", Args: []string{"nft", "-f", "-"}, Input: rules})
 }
 
+// settles waits until the host has no more goroutines and file descriptors than base.
+func (h *host) settles(base [2]int) {
+	h.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		open := h.do(order{Op: "open"}).Open
+		if open[0] <= base[0] && open[1] <= base[1] {
+			return
+		}
+		if time.Now().After(deadline) {
+			h.t.Fatalf("%s: goroutines and descriptors were %v, now %v", h.name, base, open)
+		}
+	}
+}
+
 // address adds addresses; IPv6 ones are usable at once.
 func (h *host) address(ifname string, addrs ...string) {
 	h.t.Helper()

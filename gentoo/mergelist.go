@@ -143,7 +143,7 @@ var (
 	openRE    = regexp.MustCompile(`^\[(?:ebuild|binary|nomerge|uninstall|blocks)(?:[^a-z]|$)`)
 	// What follows the bracket of a list line whose word is not known: something with a slash.
 	nameFollowsRE = regexp.MustCompile(`^ +\S*/\S`)
-	quietRE       = regexp.MustCompile(`^([I ][rN ][RS ][fFg ][U ][D ][#*~ ]?) +([^\s/]+/\S+) ([0-9]\S*) (.*)$`)
+	quietRE       = regexp.MustCompile(`^([I ][rN ][RS ][fFg ][U ][D ][#*~ ]?) +([^\s/]+/\S+) ([0-9]\S*)(?: (.*))?$`)
 	quietBlockRE  = regexp.MustCompile(`^([bB]) {6,7}(\S+ \(.*is (?:hard|soft) blocking .*\))$`)
 	totalRE       = regexp.MustCompile(`^Total: ([0-9]{1,9}) packages?(?: \((.*)\))?, Size of downloads: (.*)$`)
 	binariesRE    = regexp.MustCompile(`(?:^|, )([0-9]{1,9}) binar(?:y|ies)(?:,|$)`)

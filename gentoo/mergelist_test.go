@@ -236,6 +236,7 @@ func TestBuildsAndAtoms(t *testing.T) {
 [uninstall     ] app/e-1::__unknown__
 [ebuild   R    ] app/a-1-r1::other
 [ebuild  N     ] app/f-1
+ N     app/g 1-2
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -244,7 +245,7 @@ func TestBuildsAndAtoms(t *testing.T) {
 	for _, p := range list.Builds() {
 		atoms = append(atoms, p.Atom())
 	}
-	want := []string{"=app/b-1::lab", "=app/a-1-r1::other", "=app/f-1"}
+	want := []string{"=app/b-1::lab", "=app/a-1-r1::other", "=app/f-1", "=app/g-1"}
 	if diff := cmp.Diff(want, atoms); diff != "" {
 		t.Error(diff)
 	}

@@ -23,8 +23,12 @@ var (
 	ErrMismatch = errors.New("size or SHA-256 is not what was declared")
 )
 
-// maxBuildID bounds the search for a free name.
-const maxBuildID = 1_000_000
+const (
+	// maxBuildID is more than any machine builds of one version.
+	maxBuildID = 1_000_000
+	// maxRaces bounds how often another process may take the name that an Add has chosen.
+	maxRaces = 1000
+)
 
 // PkgDir is a directory of binpkgs, Portage's PKGDIR. Nothing that a name says leads out of it.
 //
@@ -85,7 +89,7 @@ func (p *PkgDir) Add(cpv CPV, rel string, size int64, sum [sha256.Size]byte, r i
 // commit gives a complete pending file its name.
 func (p *PkgDir) commit(cpv CPV, rel string, pending *pendingFile, sum [sha256.Size]byte) (string, error) {
 	name := rel
-	for {
+	for range maxRaces {
 		err := p.place(pending.name, name)
 		if err == nil {
 			return name, p.syncDirs(path.Dir(name))
@@ -105,6 +109,7 @@ func (p *PkgDir) commit(cpv CPV, rel string, pending *pendingFile, sum [sha256.S
 			return "", err
 		}
 	}
+	return "", fmt.Errorf("%s: %w", name, fs.ErrExist)
 }
 
 // place gives a pending file its name by a hard link, which, unlike rename, never replaces a file that
@@ -120,8 +125,8 @@ func (p *PkgDir) place(pending, name string) error {
 	return p.root.Rename(pending, name)
 }
 
-// FreeName returns the binpkg-multi-instance name of cpv with the lowest BUILD_ID that is higher than every
-// one in its directory; ext is ".gpkg.tar" or ".xpak". Portage reads that layout whatever FEATURES says.
+// FreeName returns the binpkg-multi-instance name of cpv with the BUILD_ID after the highest one in its
+// directory; ext is ".gpkg.tar" or ".xpak". Portage reads that layout whatever FEATURES says.
 // Another process may take the name before its use; Add copes with that.
 func (p *PkgDir) FreeName(cpv CPV, ext string) (string, error) {
 	dir, err := p.root.Open(cpv.CP())
@@ -136,15 +141,22 @@ func (p *PkgDir) FreeName(cpv CPV, ext string) (string, error) {
 	if err != nil {
 		return "", diskError(err)
 	}
-	highest := 0
+	taken, highest := map[int]bool{}, 0
 	for _, name := range names {
 		id, ok := strings.CutPrefix(name, cpv.PF()+"-")
 		id, _, _ = strings.Cut(id, ".")
-		if n, isID := parseBuildID(id); ok && isID && n < maxBuildID {
-			highest = max(highest, n)
+		if n, isID := parseBuildID(id); ok && isID {
+			taken[n] = true
+			if n < maxBuildID { // a builder's odd number must not use up all that follow
+				highest = max(highest, n)
+			}
 		}
 	}
-	return binpkgPath(cpv, highest+1, ext), nil
+	free := highest + 1
+	for taken[free] {
+		free++
+	}
+	return binpkgPath(cpv, free, ext), nil
 }
 
 // hasSum reports whether a file has this SHA-256.

@@ -83,6 +83,11 @@ func TestPkgDirCollisions(t *testing.T) {
 		{"lab-misc/hello-1.0-r1.tbz2", "old2", "lab-misc/hello/hello-1.0-r1-11.xpak"},
 		{"lab-misc/hello-1.0-r1.gpkg.tar", "flat", "lab-misc/hello-1.0-r1.gpkg.tar"},
 		{"lab-misc/hello-1.0-r1.gpkg.tar", "flat2", "lab-misc/hello/hello-1.0-r1-12.gpkg.tar"},
+		{"lab-misc/hello/hello-1.0-r1-2147483647.xpak", "m", "lab-misc/hello/hello-1.0-r1-2147483647.xpak"},
+		{"lab-misc/hello/hello-1.0-r1-2147483647.xpak", "n", "lab-misc/hello/hello-1.0-r1-13.xpak"},
+		{"lab-misc/hello/hello-1.0-r1-999999.xpak", "o", "lab-misc/hello/hello-1.0-r1-999999.xpak"},
+		{"lab-misc/hello/hello-1.0-r1-1000000.xpak", "p", "lab-misc/hello/hello-1.0-r1-1000000.xpak"},
+		{"lab-misc/hello/hello-1.0-r1-1000000.xpak", "q", "lab-misc/hello/hello-1.0-r1-1000001.xpak"},
 	}
 	want := map[string]string{}
 	for _, s := range steps {
