@@ -1,0 +1,14 @@
+# Copyright 2026 The Lantage authors
+# Distributed under the terms of the GNU Affero General Public License v3
+
+EAPI=8
+
+DESCRIPTION="Needs a USE flag of another package that is off by default"
+HOMEPAGE="https://example.org/lab"
+S="${WORKDIR}"
+
+LICENSE="AGPL-3"
+SLOT="0"
+KEYWORDS="amd64 arm64"
+
+RDEPEND="lab-apps/hello[shout]"

@@ -1,0 +1,17 @@
+# Copyright 2026 The Lantage authors
+# Distributed under the terms of the GNU Affero General Public License v3
+
+EAPI=8
+
+DESCRIPTION="Gives way to lab-apps/softblock-new"
+HOMEPAGE="https://example.org/lab"
+S="${WORKDIR}"
+
+LICENSE="AGPL-3"
+SLOT="0"
+KEYWORDS="amd64 arm64"
+
+src_install() {
+	insinto /usr/share/lab-softblock
+	newins - owner <<< "${PN}"
+}

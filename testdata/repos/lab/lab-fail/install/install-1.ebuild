@@ -1,0 +1,16 @@
+# Copyright 2026 The Lantage authors
+# Distributed under the terms of the GNU Affero General Public License v3
+
+EAPI=8
+
+DESCRIPTION="Compiles, then fails in src_install"
+HOMEPAGE="https://example.org/lab"
+S="${WORKDIR}"
+
+LICENSE="AGPL-3"
+SLOT="0"
+KEYWORDS="amd64 arm64"
+
+src_install() {
+	doins /nonexistent/lab-file
+}
