@@ -1,0 +1,225 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"lantage/gentoo"
+	"lantage/wire"
+)
+
+// Times of dialling.
+const (
+	stagger     = 100 * time.Millisecond // between the tries of one builder's addresses
+	dialTimeout = 5 * time.Second        // for a builder that was named
+)
+
+// builder is a builder that answered the hello.
+type builder struct {
+	hello wire.Hello // its text is safe to print
+	addr  string     // where it answered, as people write it
+	conn  *wire.Conn
+	addrs []netip.AddrPort // all that are known, to reach it again
+}
+
+// dialer opens connections to builders.
+type dialer struct {
+	self wire.Hello
+}
+
+// errNoAnswer is a dial that was given up.
+var errNoAnswer = errors.New("no answer in time")
+
+// DialError is why a builder could not be used.
+type DialError struct {
+	Addr string
+	Err  error
+}
+
+func (e *DialError) Error() string { return e.Addr + ": " + reasonLine(e.Err) }
+func (e *DialError) Unwrap() error { return e.Err }
+
+// dial tries addrs, each a little after the one before it or as soon as that one failed, and returns the
+// first that answers the hello. The others are given up.
+func (d *dialer) dial(ctx context.Context, addrs []netip.AddrPort) (*builder, error) {
+	if len(addrs) == 0 {
+		return nil, errors.New("no address is known")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		b   *builder
+		err error
+	}
+	answers := make(chan answer, len(addrs))
+	next := time.NewTimer(0)
+	defer next.Stop()
+	var errs []error
+	for started := 0; ; {
+		select {
+		case <-next.C:
+			if started < len(addrs) {
+				addr := addrs[started]
+				started++
+				go func() {
+					b, err := d.try(ctx, addr)
+					answers <- answer{b, err}
+				}()
+				next.Reset(stagger)
+			}
+		case a := <-answers:
+			if a.err == nil {
+				go func(rest int) { // those that answer too late
+					for range rest {
+						if a := <-answers; a.b != nil {
+							a.b.conn.Close()
+						}
+					}
+				}(started - len(errs) - 1)
+				a.b.addrs = addrs
+				return a.b, nil
+			}
+			errs = append(errs, a.err)
+			if len(errs) == len(addrs) {
+				return nil, errors.Join(errs...)
+			}
+			next.Reset(0)
+		}
+	}
+}
+
+func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error) {
+	shown := addr.String()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", shown)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = errNoAnswer
+		}
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			err = op.Err
+		}
+		return nil, &DialError{shown, err}
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	c, hello, err := wire.Handshake(conn, d.self)
+	if !stop() {
+		conn.Close()
+		err = errNoAnswer
+	}
+	if err != nil {
+		return nil, &DialError{shown, err}
+	}
+	return &builder{hello: tidy(hello), addr: shownAddr(addr), conn: c}, nil
+}
+
+// tidy makes what a builder says of itself fit to be shown and computed with.
+func tidy(h wire.Hello) wire.Hello {
+	for _, s := range []*string{&h.Name, &h.Software, &h.ID, &h.CHOST, &h.Portage} {
+		*s = oneLine(*s, 64)
+	}
+	for _, n := range []*int{&h.Cores, &h.Memory, &h.Jobs, &h.Waiting, &h.JobLimit} {
+		*n = min(max(*n, 0), 1<<30)
+	}
+	if !(h.Load >= 0 && h.Load < 1<<20) { // NaN too
+		h.Load = 0
+	}
+	if h.Name == "" {
+		h.Name = "(no name)"
+	}
+	return h
+}
+
+// oneLine makes text of a peer's printable, one line, and at most n runes.
+func oneLine(s string, n int) string {
+	s = strings.Join(strings.Fields(gentoo.Printable(s[:min(len(s), 16*n)])), " ")
+	if r := []rune(s); len(r) > n {
+		s = string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// shownAddr leaves out the port that everybody uses.
+func shownAddr(a netip.AddrPort) string {
+	if a.Port() == wire.DefaultPort {
+		return a.Addr().String()
+	}
+	return a.String()
+}
+
+func (b *builder) String() string { return b.hello.Name + " (" + b.addr + ")" }
+
+// parseHost reads LANTAGE_HOST and LANTAGE_PORT: a name, an IPv4 or IPv6 address (with a zone where it needs
+// one, in brackets or not), each with or without a port. A port that stands with the host wins.
+func parseHost(host, port string) (name string, number uint16, err error) {
+	number = wire.DefaultPort
+	if port != "" {
+		if number, err = parsePort(port); err != nil {
+			return "", 0, fmt.Errorf("LANTAGE_PORT: %w", err)
+		}
+	}
+	name = host
+	_, notAddr := netip.ParseAddr(host)
+	switch {
+	case strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]"):
+		name = host[1 : len(host)-1]
+	case notAddr != nil && strings.Contains(host, ":"):
+		var p string
+		if name, p, err = net.SplitHostPort(host); err == nil {
+			number, err = parsePort(p)
+		}
+	}
+	if err == nil && strings.Contains(name, ":") {
+		_, err = netip.ParseAddr(name)
+	}
+	if err == nil && (name == "" || strings.ContainsAny(name, " []/")) {
+		err = errors.New("it is not the name or address of a machine")
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("LANTAGE_HOST is %q: %w; "+
+			"write name, name:port, 192.0.2.1:port or [2001:db8::1]:port", host, err)
+	}
+	return name, number, nil
+}
+
+func parsePort(s string) (uint16, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%q is not a port (1 to 65535)", s)
+	}
+	return uint16(n), nil
+}
+
+// dialHost connects to a builder that the user named. The name is looked up the usual way, never by mDNS.
+func (d *dialer) dialHost(ctx context.Context, host, port string) (*builder, error) {
+	name, number, err := parseHost(host, port)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	addr, err := netip.ParseAddr(name)
+	ips := []netip.Addr{addr}
+	if err != nil {
+		if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", name); err != nil {
+			return nil, fmt.Errorf("look up %s: %w", name, err)
+		}
+	}
+	var addrs []netip.AddrPort
+	for _, ip := range ips {
+		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), number))
+	}
+	return d.dial(ctx, addrs)
+}
+
+// again connects to a builder anew.
+func (d *dialer) again(ctx context.Context, b *builder) (*builder, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return d.dial(ctx, b.addrs)
+}

@@ -1,0 +1,226 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"lantage/gentoo"
+	"lantage/wire"
+)
+
+// Emerge is `lantage emerge`: what emerge does with the same arguments, with the building done by a builder.
+type Emerge struct {
+	Args       []string // emerge's own, without its name
+	Host       string   // the builder, with or without port (LANTAGE_HOST, --builder); empty: look on the LAN
+	Port       string   // its port, if Host does not say it (LANTAGE_PORT)
+	NoInstall  bool     // keep what was built in an archive, instead of merging it
+	NoFallback bool     // without a builder, or having lost it, stop instead of building here
+	Verbose    bool     // show the build logs as they are written
+
+	StateDir string // for archives; empty: /var/lib/lantage, or below XDG_STATE_HOME for others than root
+	LogDir   string // for logs of failed packages; empty: /var/log/lantage, or below XDG_STATE_HOME
+	Version  string // of this program
+
+	Environ        []string // NAME=value; of equal names the last counts
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+
+	browse   browseFunc     // nil: discovery.Browse
+	terminal func(any) bool // nil: isTerminal
+	patience time.Duration  // 0: reconnectFor
+}
+
+// Run does it all. Errors with an ExitCode method carry emerge's own status or one of the Exit constants;
+// those with an empty text have been told already.
+func (e *Emerge) Run(ctx context.Context) error {
+	return interrupted(e.run(ctx))
+}
+
+func (e *Emerge) run(ctx context.Context) error {
+	t := &tools{environ: e.Environ, stdin: e.Stdin, stdout: e.Stdout, stderr: e.Stderr}
+	if _, local := gentoo.ParseArgs(e.Args).Local(); local {
+		return t.replace(ctx, "emerge", e.Args)
+	}
+	if err := e.checkHost(); err != nil {
+		return err
+	}
+	sys, err := querySystem(ctx, t)
+	if err != nil {
+		return e.plainEmerge(ctx, t, err)
+	}
+	args, err := gentoo.ParseArgsWithDefaults(e.Args, sys.defaultOpts)
+	if _, local := args.Local(); err != nil || local {
+		return t.replace(ctx, "emerge", e.Args) // it has its own words for EMERGE_DEFAULT_OPTS that are wrong
+	}
+	if args.Ask && !e.isTerminal(e.Stdin) {
+		e.warn(`!!! "--ask" should only be used in a terminal. Exiting.`) // emerge's words, and its status
+		return exit(ExitFailed)
+	}
+	p, err := makePlan(ctx, t, args)
+	if parse, ok := errors.AsType[*gentoo.ParseError](err); ok {
+		return e.plainEmerge(ctx, t, fmt.Errorf("%w\nPlease report this line as an error of Lantage", parse))
+	}
+	if err != nil {
+		return err
+	}
+	if len(p.send) == 0 {
+		return e.nothingToSend(ctx, t, args, p)
+	}
+	return e.offload(ctx, t, args, sys, p)
+}
+
+// offload has the packages of a plan built by a builder and merges them.
+func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *system, p *plan) error {
+	e.showPlan(args, p)
+	b, err := e.findBuilder(ctx, sys.chost)
+	if none, ok := errors.AsType[*errNoBuilder](err); ok {
+		return e.withoutBuilder(ctx, t, args, p, none.why)
+	}
+	if err != nil {
+		return err
+	}
+	defer b.conn.Close()
+	if args.Ask {
+		b.conn.Close() // people take their time
+		if err := e.ask(ctx, e.question(p, b)); err != nil {
+			return err
+		}
+		if b, err = e.dialer(sys.chost).again(ctx, b); err != nil {
+			return e.withoutBuilder(ctx, t, args, p, "the builder has gone: "+reasonLine(err))
+		}
+		defer b.conn.Close()
+	}
+	o, err := e.build(ctx, sys, p, b)
+	if err != nil {
+		return err
+	}
+	return e.finish(ctx, t, args, sys, p, b, o)
+}
+
+// checkHost tells at once what is wrong with LANTAGE_HOST and LANTAGE_PORT.
+func (e *Emerge) checkHost() error {
+	if e.Host != "" {
+		_, _, err := parseHost(e.Host, e.Port)
+		return err
+	}
+	if e.Port != "" {
+		e.warn("LANTAGE_PORT has no effect without LANTAGE_HOST: builders on the LAN tell their port.")
+	}
+	return nil
+}
+
+// plainEmerge goes on without Lantage where it does not understand this machine: nothing is guessed.
+func (e *Emerge) plainEmerge(ctx context.Context, t *tools, why error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case e.NoFallback || e.NoInstall:
+		return &ExitError{ExitNoFallback, why}
+	}
+	e.warn("%v\nGoing on with plain emerge.", why)
+	return t.replace(ctx, "emerge", e.Args)
+}
+
+// nothingToSend is a plan without a package for a builder.
+func (e *Emerge) nothingToSend(ctx context.Context, t *tools, args gentoo.Args, p *plan) error {
+	for _, s := range p.stay {
+		e.say("%s is built here: %s", s.CPV, s.why)
+	}
+	switch {
+	case e.NoInstall && !p.nothing():
+		e.say("No package of this plan is for a builder.")
+		return nil
+	case !p.nothing():
+		e.say("No package of this plan is for a builder; plain emerge goes on.")
+	case args.Oneshot || !e.mayMerge():
+		e.showPlan(args, p)
+		e.say("Nothing to merge; quitting.\n")
+		return nil
+	default:
+		e.say("Nothing to build; emerge itself does the rest.") // such as a new entry of the world file
+	}
+	return t.replace(ctx, "emerge", e.Args)
+}
+
+// showPlan shows what emerge would do, as emerge shows it, and what stays here.
+func (e *Emerge) showPlan(args gentoo.Args, p *plan) {
+	if !args.Quiet || args.Ask {
+		text := p.shown
+		if e.isTerminal(e.Stdout) && lookupEnv(e.Environ, "NO_COLOR") == "" {
+			text = coloured(text)
+		}
+		fmt.Fprint(e.Stdout, text)
+	}
+	fmt.Fprint(e.Stderr, p.warnings)
+	fmt.Fprintln(e.Stdout)
+	for _, s := range p.stay {
+		if !p.nothing() {
+			e.say("%s stays here: %s", s.CPV, s.why)
+		}
+	}
+}
+
+// withoutBuilder goes on here, after one line that says why and what else could be done.
+func (e *Emerge) withoutBuilder(ctx context.Context, t *tools, args gentoo.Args, p *plan, why string) error {
+	const next = "To name a builder: LANTAGE_HOST=… lantage emerge …; " +
+		"to see those on the LAN: lantage list-builders"
+	if e.NoFallback || e.NoInstall {
+		return exitf(ExitNoFallback, "%s.\n%s", why, next)
+	}
+	e.warn("%s.\n%s", why, next)
+	if args.Ask {
+		if err := e.ask(ctx, fmt.Sprintf("Build these %s here?", count(p.merges(), "package"))); err != nil {
+			return err
+		}
+		return t.replace(ctx, "emerge", withoutAsk(e.Args))
+	}
+	e.warn("Building here, with plain emerge.")
+	return t.replace(ctx, "emerge", e.Args)
+}
+
+// withoutAsk is a command line whose question was asked already.
+func withoutAsk(args []string) []string {
+	for i, a := range args {
+		if a == "--" {
+			return append(append(append([]string{}, args[:i]...), "--ask=n"), args[i:]...)
+		}
+	}
+	return append(append([]string{}, args...), "--ask=n")
+}
+
+// question is the one question of --ask.
+func (e *Emerge) question(p *plan, b *builder) string {
+	if e.mayMerge() {
+		return fmt.Sprintf("Would you like to merge these packages, %d of them built on %v?", len(p.send), b)
+	}
+	return fmt.Sprintf("Would you like to have %s built on %v?", count(len(p.send), "package"), b)
+}
+
+// ask asks; anything but Yes is an error with emerge's status for it.
+func (e *Emerge) ask(ctx context.Context, question string) error {
+	a := asker{in: e.Stdin, out: e.Stdout, enterInvalid: slices.Contains(e.Args, "--ask-enter-invalid")}
+	yes, err := a.yes(ctx, question)
+	if err == nil && !yes {
+		e.say("\nQuitting.\n")
+		err = exit(ExitInterrupted)
+	}
+	return err
+}
+
+func (e *Emerge) dialer(chost string) *dialer {
+	return &dialer{self: wire.Hello{Name: hostName(), Software: e.Version, CHOST: chost}}
+}
+
+func (e *Emerge) isTerminal(stream any) bool {
+	if e.terminal != nil {
+		return e.terminal(stream)
+	}
+	return isTerminal(stream)
+}
+
+func (e *Emerge) say(format string, args ...any)  { fmt.Fprintf(e.Stdout, format+"\n", args...) }
+func (e *Emerge) warn(format string, args ...any) { fmt.Fprintf(e.Stderr, format+"\n", args...) }

@@ -1,0 +1,351 @@
+package client
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"lantage/wire"
+)
+
+func wantContains(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%q is missing in:\n%s", p, text)
+		}
+	}
+}
+
+func wantStatus(t *testing.T, err error, want int, out *buffer) {
+	t.Helper()
+	if got := status(err); got != want {
+		t.Errorf("exit status %d, want %d: %v\n%s", got, want, err, out)
+	}
+}
+
+// goodJob builds both packages of the usual plan.
+func goodJob(d *dialog) {
+	d.submit()
+	d.event(wire.Event{Kind: wire.EventStarted})
+	d.built("lab/a-1", "binpkg a")
+	d.built("lab/b-2", "binpkg b")
+	d.done(wire.OutcomeDone)
+}
+
+var bothBinpkgs = map[string]string{"lab/a/a-1-1.gpkg.tar": "binpkg a", "lab/b/b-2-1.gpkg.tar": "binpkg b"}
+
+func TestEmergeBuildsElsewhereAndMergesHere(t *testing.T) {
+	m := newMachine(t)
+	var job wire.Job
+	b := newBuilder(t, func(d *dialog) {
+		goodJob(d)
+		job = d.job
+	})
+	var out buffer
+	err := m.emerge(b.addr(), &out, "-v", "lab/b").Run(t.Context())
+	wantStatus(t, err, 0, &out)
+	b.ln.Close()
+	b.wg.Wait()
+	if diff := cmp.Diff(bothBinpkgs, m.binpkgs()); diff != "" {
+		t.Errorf("PKGDIR (-want +got):\n%s", diff)
+	}
+	want := "emerge --ignore-default-opts --pretend --verbose=y --color=n lab/b\nemaint --fix binhost\n" +
+		"emerge --ignore-default-opts --verbose --with-bdeps=y --ask=n --usepkg=y --binpkg-respect-use=y lab/b\n"
+	if diff := cmp.Diff(want, m.read("calls")); diff != "" {
+		t.Errorf("programs that ran (-want +got):\n%s", diff)
+	}
+	wantJob := wire.Job{
+		ID: job.ID, Client: job.Client, CHOST: testCHOST, Env: []string{"USE=x"},
+		Packages: []wire.Package{{CPV: "lab/a-1", Repo: "lab"}, {CPV: "lab/b-2", Repo: "lab"}},
+		Profile:  wire.Profile{Repo: "lab", Path: "default"},
+		Repos:    []wire.Repo{{Name: "lab", Location: m.path("repo")}},
+	}
+	if diff := cmp.Diff(wantJob, job); diff != "" || len(job.ID) != 32 {
+		t.Errorf("job (-want +got):\n%s", diff)
+	}
+	text := out.String()
+	wantContains(t, text, "These are the packages that would be merged", "[ebuild  N     ] lab/a-1::lab",
+		"Builder: tower ("+b.addr()+"), 8 cores", "(1 of 2) lab/a-1 compile 0:00", "(1 of 2) lab/a-1 built in 0:00",
+		"emerge merges")
+	if strings.Contains(text, "Global Updates") {
+		t.Errorf("noise before the list is shown:\n%s", text)
+	}
+}
+
+func TestEmergePassesOnExitStatus(t *testing.T) {
+	m := newMachine(t)
+	m.write("emerge.rc", "42")
+	var out buffer
+	err := m.emerge(newBuilder(t, goodJob).addr(), &out, "lab/b").Run(t.Context())
+	wantStatus(t, err, 42, &out)
+}
+
+func TestFailingPlanContactsNoBuilder(t *testing.T) {
+	m := newMachine(t)
+	m.write("pretend.err", "!!! masked\n")
+	m.write("pretend.rc", "1")
+	b := newBuilder(t)
+	var out buffer
+	err := m.emerge(b.addr(), &out, "lab/b").Run(t.Context())
+	wantStatus(t, err, 1, &out)
+	wantContains(t, out.String(), "!!! masked", "[ebuild  N     ] lab/a-1::lab")
+	if b.count() != 0 || err.Error() != "" {
+		t.Errorf("%d connections, error %q", b.count(), err)
+	}
+}
+
+func TestLocalCommands(t *testing.T) {
+	for _, args := range [][]string{{"--sync"}, {"-pv", "lab/b"}, {"-C", "lab/b"}, {"--nonsense"}, {}} {
+		m := newMachine(t)
+		b := newBuilder(t)
+		var out buffer
+		m.write("emerge.rc", "3")
+		m.write("pretend.rc", "3")
+		err := m.emerge(b.addr(), &out, args...).Run(t.Context())
+		wantStatus(t, err, 3, &out)
+		if got, want := m.read("calls"), "emerge "+strings.Join(args, " ")+"\n"; got != want {
+			t.Errorf("ran %q, want %q", got, want)
+		}
+	}
+}
+
+func TestLineNotUnderstood(t *testing.T) {
+	m := newMachine(t)
+	m.write("pretend.out", "[ebuild  N     ] lab/a-1::lab  USE=\"x\" 0 KiB\n[strange N] lab/b-2\n")
+	b := newBuilder(t)
+	var out buffer
+	wantStatus(t, m.emerge(b.addr(), &out, "lab/b").Run(t.Context()), 0, &out)
+	wantContains(t, out.String(), "[strange N] lab/b-2", "report", "plain emerge", "emerge merges")
+	e := m.emerge(b.addr(), &out, "lab/b")
+	e.NoFallback = true
+	wantStatus(t, e.Run(t.Context()), ExitNoFallback, &out)
+	if b.count() != 0 {
+		t.Error("a builder was contacted")
+	}
+}
+
+func TestNothingToDo(t *testing.T) {
+	m := newMachine(t)
+	m.write("pretend.out", "\nThese are the packages that would be merged, in order:\n\n")
+	b := newBuilder(t)
+	var out buffer
+	wantStatus(t, m.emerge(b.addr(), &out, "-1u", "lab/b").Run(t.Context()), 0, &out)
+	wantContains(t, out.String(), "Nothing to merge")
+	if got := m.read("calls"); strings.Count(got, "emerge") != 1 {
+		t.Errorf("ran %q", got)
+	}
+	// Without --oneshot the world file may want a new entry: that is emerge's to do.
+	wantStatus(t, m.emerge(b.addr(), &out, "-u", "lab/b").Run(t.Context()), 0, &out)
+	wantContains(t, m.read("calls"), "emerge -u lab/b\n")
+	if b.count() != 0 {
+		t.Error("a builder was contacted")
+	}
+}
+
+func TestNothingForABuilder(t *testing.T) {
+	m := newMachine(t)
+	m.write("pretend.out", "[ebuild  N F   ] lab/a-1::lab 0 KiB\n[binary  N     ] lab/b-2-3::lab 0 KiB\n")
+	b := newBuilder(t)
+	var out buffer
+	wantStatus(t, m.emerge(b.addr(), &out, "lab/b").Run(t.Context()), 0, &out)
+	wantContains(t, out.String(), "lab/a-1 is built here: its sources have to be downloaded by hand",
+		"emerge merges")
+	if b.count() != 0 || !strings.HasSuffix(m.read("calls"), "emerge lab/b\n") {
+		t.Errorf("%d connections, ran %q", b.count(), m.read("calls"))
+	}
+}
+
+func TestNoBuilder(t *testing.T) {
+	m := newMachine(t)
+	var out buffer
+	wantStatus(t, m.emerge("", &out, "lab/b").Run(t.Context()), 0, &out)
+	wantContains(t, out.String(), "no builder found", "LANTAGE_HOST", "lantage list-builders", "emerge merges")
+	if !strings.HasSuffix(m.read("calls"), "emerge lab/b\n") {
+		t.Errorf("ran %q", m.read("calls"))
+	}
+	e := m.emerge("", &out, "lab/b")
+	e.NoFallback = true
+	wantStatus(t, e.Run(t.Context()), ExitNoFallback, &out)
+}
+
+func TestOtherCHOST(t *testing.T) {
+	m := newMachine(t)
+	b := newBuilderSaying(t, wire.Hello{Name: "tower", CHOST: "aarch64-unknown-linux-gnu"}, func(*dialog) {})
+	var out buffer
+	e := m.emerge(b.addr(), &out, "lab/b")
+	e.NoFallback = true
+	err := e.Run(t.Context())
+	wantStatus(t, err, ExitNoFallback, &out)
+	wantContains(t, words(err, &out), "tower", "aarch64-unknown-linux-gnu")
+}
+
+func TestAsk(t *testing.T) {
+	for _, c := range []struct {
+		name, answer string
+		terminal     bool
+		status       int
+		builds       bool
+		says         string
+	}{
+		{"yes", "\n", true, 0, true, "Would you like to merge these packages, 2 of them built on tower (127.0.0.1"},
+		{"no", "n\n", true, 130, false, "Quitting."},
+		{"end of input", "", true, 130, false, "Interrupted."},
+		{"no terminal", "y\n", false, 1, false, `"--ask" should only be used in a terminal`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMachine(t)
+			b := newBuilder(t, func(d *dialog) { d.drain() }, goodJob)
+			var out buffer
+			e := m.emerge(b.addr(), &out, "-a", "lab/b")
+			e.Stdin = strings.NewReader(c.answer)
+			e.terminal = func(s any) bool { return s == e.Stdin && c.terminal }
+			wantStatus(t, e.Run(t.Context()), c.status, &out)
+			wantContains(t, out.String(), c.says)
+			if got := len(m.binpkgs()) == 2; got != c.builds {
+				t.Errorf("built: %v, want %v", got, c.builds)
+			}
+			if n := strings.Count(out.String(), "[Yes/No]"); n > 1 {
+				t.Errorf("%d questions", n)
+			}
+		})
+	}
+}
+
+func TestAskToBuildHere(t *testing.T) {
+	m := newMachine(t)
+	var out buffer
+	e := m.emerge("", &out, "-a", "lab/b", "--", "lab/c")
+	e.Stdin = strings.NewReader("yes\n")
+	e.terminal = func(s any) bool { return s == e.Stdin }
+	wantStatus(t, e.Run(t.Context()), 0, &out)
+	wantContains(t, out.String(), "Build these 2 packages here? [Yes/No]")
+	wantContains(t, m.read("calls"), "emerge -a lab/b --ask=n -- lab/c\n")
+}
+
+func TestFailedPackage(t *testing.T) {
+	m := newMachine(t)
+	m.write("pretend.out", planOf("lab/a-1", "lab/b-2", "lab/c-3"))
+	log := strings.Repeat("line\n", 100) + "error: \x1b[31mno such thing\x07\n"
+	b := newBuilder(t, func(d *dialog) {
+		d.submit()
+		d.built("lab/a-1", "binpkg a")
+		d.event(ended("lab/b-2", 2, wire.StateFailed, "compile"))
+		d.declare(resultOf(wire.ResultLog, "lab/b-2", "lab:b-2:20260101-000000.log", log))
+		d.member("logs/lab:b-2:20260101-000000.log", log)
+		d.done(wire.OutcomeFailed, wire.PackageResult{CPV: "lab/a-1", State: wire.StateBuilt},
+			wire.PackageResult{CPV: "lab/b-2", State: wire.StateFailed, Phase: "compile"},
+			wire.PackageResult{CPV: "lab/c-3", State: wire.StateSkipped, Text: "needs lab/b-2"})
+	})
+	var out buffer
+	err := m.emerge(b.addr(), &out, "lab/a", "lab/c").Run(t.Context())
+	wantStatus(t, err, ExitFailed, &out)
+	text := out.String()
+	wantContains(t, text, "lab/b-2 FAILED on the builder in compile", "error: no such thing^G",
+		"lab/c-3 was skipped: needs lab/b-2", "To try again: lantage emerge lab/a lab/c")
+	if n := strings.Count(text, "    line\n"); n != lastLines-1 {
+		t.Errorf("%d lines of the log are shown", n)
+	}
+	_, path, _ := strings.Cut(text, "The whole log: ")
+	path, _, _ = strings.Cut(path, "\n")
+	if got, err := exec.Command("cat", path).Output(); err != nil || string(got) != log {
+		t.Errorf("log at %q: %v", path, err)
+	}
+	const merge = "emerge --ignore-default-opts --oneshot --usepkgonly --binpkg-respect-use=y --keep-going --ask=n " +
+		"--quiet-build=y "
+	want := "emaint --fix binhost\n" + merge + "--pretend =lab/a-1\n" + merge + "=lab/a-1\n" +
+		"emerge --ignore-default-opts --ask=n --noreplace --usepkgonly --quiet lab/a\n"
+	_, calls, _ := strings.Cut(m.read("calls"), "\n")
+	if diff := cmp.Diff(want, calls); diff != "" {
+		t.Errorf("programs that ran (-want +got):\n%s", diff)
+	}
+}
+
+func TestNoInstallKeepsAnArchive(t *testing.T) {
+	m := newMachine(t)
+	var out buffer
+	e := m.emerge(newBuilder(t, goodJob).addr(), &out, "lab/b", "--exclude", "lab/x y")
+	e.NoInstall = true
+	wantStatus(t, e.Run(t.Context()), 0, &out)
+	if len(m.binpkgs()) != 0 {
+		t.Errorf("PKGDIR: %v", m.binpkgs())
+	}
+	m.write("calls", "")
+	m.write("pkg dir/.keep", "")
+	var commands []string
+	for line := range strings.Lines(out.String()) {
+		if strings.HasPrefix(line, "  ") {
+			commands = append(commands, line)
+		}
+	}
+	cmd := exec.Command("sh", "-e")
+	cmd.Stdin = strings.NewReader(strings.Join(commands, ""))
+	cmd.Env = e.Environ
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s\n%v", err, text, commands)
+	}
+	want := map[string]string{".keep": ""}
+	for name, content := range bothBinpkgs {
+		want[name] = content
+	}
+	if diff := cmp.Diff(want, m.binpkgs()); diff != "" {
+		t.Errorf("PKGDIR after the printed commands (-want +got):\n%s", diff)
+	}
+	wantContains(t, m.read("calls"), "emaint --fix binhost\n", "--usepkg=y --binpkg-respect-use=y lab/b\n",
+		"--exclude=lab/x y")
+}
+
+func TestInterrupt(t *testing.T) {
+	m := newMachine(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancelled := make(chan wire.Cancel, 1)
+	b := newBuilder(t, func(d *dialog) {
+		d.submit()
+		d.built("lab/a-1", "binpkg a")
+		cancel()
+		var c wire.Cancel
+		if err := d.frame().Decode(wire.TypeCancel, &c); err != nil || c.ID != d.job.ID {
+			t.Errorf("cancel: %v", err)
+		}
+		cancelled <- c
+		d.done(wire.OutcomeCancelled)
+	})
+	var out buffer
+	err := m.emerge(b.addr(), &out, "lab/b").Run(ctx)
+	wantStatus(t, err, ExitInterrupted, &out)
+	<-cancelled
+	if got := m.binpkgs(); len(got) != 1 {
+		t.Errorf("PKGDIR: %v", got)
+	}
+	wantContains(t, err.Error(), "1 of 2 packages arrived")
+}
+
+// A builder that does not answer the cancel holds nobody up.
+func TestInterruptWithoutAnswer(t *testing.T) {
+	m := newMachine(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	b := newBuilder(t, func(d *dialog) {
+		d.submit()
+		cancel()
+		d.drain()
+	})
+	var out buffer
+	wantStatus(t, m.emerge(b.addr(), &out, "lab/b").Run(ctx), ExitInterrupted, &out)
+}
+
+func TestPkgDirIsCheckedFirst(t *testing.T) {
+	m := newMachine(t)
+	m.write("pkg dir", "a file")
+	submitted := make(chan bool, 1)
+	b := newBuilder(t, func(d *dialog) { submitted <- d.frame().Type == wire.TypeSubmit })
+	var out buffer
+	err := m.emerge(b.addr(), &out, "lab/b").Run(t.Context())
+	wantStatus(t, err, ExitFailed, &out)
+	wantContains(t, err.Error(), m.path("pkg dir"))
+	if <-submitted {
+		t.Error("the job was submitted")
+	}
+}

@@ -1,0 +1,279 @@
+package client
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"lantage/archive"
+	"lantage/wire"
+)
+
+// Whatever a builder sends, nothing of it becomes visible that was not declared, asked for and whole; and
+// the command ends with a status of its own and without waiting.
+func TestBadResults(t *testing.T) {
+	binpkg := func(path string) wire.Result { return resultOf(wire.ResultBinpkg, "lab/b-2", path, "binpkg b") }
+	good := binpkg(pathOf("lab/b-2"))
+	edit := func(f func(*wire.Result)) wire.Result {
+		r := good
+		f(&r)
+		return r
+	}
+	declared := func(r wire.Result, name, content string) func(*dialog) {
+		return func(d *dialog) {
+			d.declare(r)
+			d.member(name, content)
+		}
+	}
+	const name = "binpkgs/lab/b/b-2-1.gpkg.tar"
+	zeros := strings.Repeat("0", 64)
+	for what, send := range map[string]func(*dialog){
+		"another hash":       declared(edit(func(r *wire.Result) { r.SHA256 = zeros }), name, "binpkg b"),
+		"other content":      declared(good, name, "BINPKG b"),
+		"another size":       declared(good, name, "binpkg b and more"),
+		"shorter":            declared(good, name, "binpkg"),
+		"not declared":       func(d *dialog) { d.member(name, "binpkg b") },
+		"declared elsewhere": declared(good, "binpkgs/lab/b/b-2-7.gpkg.tar", "binpkg b"),
+		"path upwards":       declared(binpkg("../../etc/passwd"), "binpkgs/../../etc/passwd", "binpkg b"),
+		"absolute path":      declared(binpkg("/etc/passwd"), "/etc/passwd", "binpkg b"),
+		"another package":    declared(binpkg("lab/a/a-1-1.gpkg.tar"), "binpkgs/lab/a/a-1-1.gpkg.tar", "binpkg b"),
+		"not asked for": declared(resultOf(wire.ResultBinpkg, "lab/x-1", pathOf("lab/x-1"), "x"),
+			"binpkgs/"+pathOf("lab/x-1"), "x"),
+		"log upwards": declared(resultOf(wire.ResultLog, "lab/b-2", "../x", "log"), "logs/../x", "log"),
+		"log hidden in a path": declared(resultOf(wire.ResultLog, "lab/b-2", "a/b", "log"), "logs/a/b",
+			"log"),
+		"control characters": declared(resultOf(wire.ResultLog, "lab/b-2", "\x1b[2Jx", "log"),
+			"logs/\x1b[2Jx", "log"),
+		"huge":          declared(edit(func(r *wire.Result) { r.Size = 1 << 60 }), name, "binpkg b"),
+		"negative size": declared(edit(func(r *wire.Result) { r.Size = -1 }), name, "binpkg b"),
+		"no hash":       declared(edit(func(r *wire.Result) { r.SHA256 = "" }), name, "binpkg b"),
+		"unknown kind":  declared(edit(func(r *wire.Result) { r.Kind = "other" }), name, "binpkg b"),
+		"twice": func(d *dialog) {
+			d.declare(edit(func(r *wire.Result) { r.Path = "lab/b/b-2-2.gpkg.tar" }))
+			d.declare(good)
+		},
+		"event without its result": func(d *dialog) { d.event(wire.Event{Kind: wire.EventResult}) },
+		"event out of order": func(d *dialog) {
+			d.seq++
+			d.event(wire.Event{Kind: wire.EventStarted})
+		},
+		"another job": func(d *dialog) { d.send(wire.TypeAccepted, wire.Accepted{ID: "other"}) },
+		"frame of a client": func(d *dialog) {
+			d.send(wire.TypeSubmit, wire.Job{})
+		},
+		"garbage": func(d *dialog) { _, _ = d.raw.Write(bytes.Repeat([]byte{0xff}, 100)) },
+		"oversized length": func(d *dialog) {
+			_, _ = d.raw.Write(binary.BigEndian.AppendUint32([]byte{byte(wire.TypeEvent)}, 1<<31))
+		},
+		"archive that is none": func(d *dialog) { _, _ = d.out.Write(bytes.Repeat([]byte("no gzip "), 1000)) },
+		"stream of the client": func(d *dialog) { _, _ = d.conn.Writer(wire.StreamInputs).Write([]byte("x")) },
+		"over before its results": func(d *dialog) {
+			d.send(wire.TypeDone, wire.Done{Outcome: wire.OutcomeDone})
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			b := newBuilder(t, func(d *dialog) {
+				d.submit()
+				d.built("lab/a-1", "binpkg a")
+				send(d)
+				if what == "over before its results" {
+					d.drain()
+					return
+				}
+				d.untilCancelled()
+			})
+			var out buffer
+			e := m.emerge(b.addr(), &out, "lab/b")
+			e.NoFallback = true
+			err := e.Run(t.Context())
+			wantStatus(t, err, ExitNoFallback, &out)
+			for name, content := range m.binpkgs() {
+				if name != "lab/a/a-1-1.gpkg.tar" || content != "binpkg a" {
+					t.Errorf("PKGDIR has %s: %q", name, content)
+				}
+			}
+			text := words(err, &out)
+			wantContains(t, text, "tower", "Try again")
+			if strings.ContainsAny(text, "\x1b\x07") {
+				t.Errorf("control characters reach the terminal: %q", text)
+			}
+		})
+	}
+}
+
+// A link is no binpkg, and nothing is opened through one.
+func TestLinkAsResult(t *testing.T) {
+	m := newMachine(t)
+	b := newBuilder(t, func(d *dialog) {
+		d.submit()
+		d.declare(wire.Result{
+			Kind: wire.ResultBinpkg, CPV: "lab/a-1", Path: pathOf("lab/a-1"), SHA256: strings.Repeat("0", 64),
+		})
+		root := t.TempDir()
+		link(t, "/etc/passwd", root+"/x")
+		sendTree(t, d.tar, root, "binpkgs/lab/a")
+		d.untilCancelled()
+	})
+	var out buffer
+	e := m.emerge(b.addr(), &out, "lab/b")
+	e.NoFallback = true
+	wantStatus(t, e.Run(t.Context()), ExitNoFallback, &out)
+	if len(m.binpkgs()) != 0 {
+		t.Errorf("PKGDIR: %v", m.binpkgs())
+	}
+}
+
+func TestLostInTheMiddle(t *testing.T) {
+	m := newMachine(t)
+	large := strings.Repeat("b", 300_000)
+	r := resultOf(wire.ResultBinpkg, "lab/b-2", pathOf("lab/b-2"), large)
+	var attach wire.Attach
+	b := newBuilder(t, func(d *dialog) {
+		d.submit()
+		d.built("lab/a-1", "binpkg a")
+		d.declare(r)
+		_ = d.tar.AddReader("binpkgs/"+r.Path, r.Size, 0o644, time.Time{}, io.MultiReader(
+			strings.NewReader(large[:200_000]),
+			readerFunc(func([]byte) (int, error) { return 0, io.ErrUnexpectedEOF })))
+		d.drop()
+	}, func(d *dialog) {
+		attach = d.attach()
+		d.event(wire.Event{Kind: wire.EventNote, Text: "on with it"})
+		d.member("binpkgs/"+r.Path, large)
+		d.done(wire.OutcomeDone)
+	})
+	var out buffer
+	wantStatus(t, m.emerge(b.addr(), &out, "lab/b").Run(t.Context()), 0, &out)
+	wantContains(t, out.String(), "trying to reach it again", "tower: on with it", "emerge merges")
+	want := map[string]string{"lab/a/a-1-1.gpkg.tar": "binpkg a", r.Path: large}
+	got := m.binpkgs()
+	if len(got) != 2 || got["lab/a/a-1-1.gpkg.tar"] != "binpkg a" || got[r.Path] != want[r.Path] {
+		t.Errorf("PKGDIR has %d files", len(got))
+	}
+	if attach.After != 4 || len(attach.Have) != 1 {
+		t.Errorf("attach: %+v", attach)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestLostForGood(t *testing.T) {
+	lose := func(d *dialog) {
+		d.submit()
+		d.built("lab/a-1", "binpkg a")
+		d.drop()
+	}
+	m := newMachine(t)
+	b := newBuilder(t, lose)
+	var out buffer
+	e := m.emerge(b.addr(), &out, "lab/b")
+	e.patience = 200 * time.Millisecond
+	wantStatus(t, e.Run(t.Context()), 0, &out)
+	wantContains(t, out.String(), "connection lost", "1 of 2 packages arrived and stay in", "Going on here",
+		"emerge merges")
+	wantContains(t, m.read("calls"),
+		"emaint --fix binhost\nemerge --ignore-default-opts --with-bdeps=y --ask=n --usepkg=y")
+
+	m = newMachine(t)
+	b = newBuilder(t, lose)
+	e = m.emerge(b.addr(), &out, "lab/b")
+	e.patience, e.NoFallback = 200*time.Millisecond, true
+	wantStatus(t, e.Run(t.Context()), ExitNoFallback, &out)
+	if len(m.binpkgs()) != 1 {
+		t.Errorf("PKGDIR: %v", m.binpkgs())
+	}
+}
+
+// A builder that says why it cannot go on is not tried again.
+func TestRefusals(t *testing.T) {
+	for code, says := range map[wire.Code]string{
+		wire.CodeShutdown: "its daemon ends", wire.CodeDeclined: "declines", wire.CodeBusy: "busy",
+		wire.CodeBadRequest: "does not accept", wire.CodeInternal: "error of its own",
+	} {
+		m := newMachine(t)
+		b := newBuilder(t, func(d *dialog) {
+			d.frame()
+			_ = d.conn.SendError(wire.Errorf(code, "the \x1b[31mreason"))
+			d.drain()
+		})
+		var out buffer
+		wantStatus(t, m.emerge(b.addr(), &out, "lab/b").Run(t.Context()), 0, &out)
+		wantContains(t, out.String(), says, "the reason", "emerge merges")
+		if b.count() != 1 || strings.Contains(out.String(), "\x1b") {
+			t.Errorf("%s: %d connections:\n%s", code, b.count(), &out)
+		}
+	}
+}
+
+// Peers that are no builders are told apart.
+func TestPeersThatAreNoBuilders(t *testing.T) {
+	for says, send := range map[string]string{
+		"does not speak Lantage's protocol": "SSH-2.0-OpenSSH_9.9\r\n",
+		"runs a newer Lantage":              "LANTAGE\n\x00\x09\x00\x0a",
+		"runs an older Lantage":             "LANTAGE\n\x00\x00\x00\x00",
+		"connection lost":                   "LAN",
+	} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			if c, err := ln.Accept(); err == nil {
+				_, _ = io.WriteString(c, send)
+				_ = c.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, c)
+				c.Close()
+			}
+		}()
+		m := newMachine(t)
+		var out buffer
+		e := m.emerge(ln.Addr().String(), &out, "lab/b")
+		e.NoFallback = true
+		err = e.Run(t.Context())
+		ln.Close()
+		wantStatus(t, err, ExitNoFallback, &out)
+		wantContains(t, words(err, &out), says, ln.Addr().String())
+	}
+}
+
+// A fault of this machine ends the job, and is told as what it is.
+func TestLocalFault(t *testing.T) {
+	m := newMachine(t)
+	cancelled := make(chan bool, 1)
+	b := newBuilder(t, func(d *dialog) {
+		d.submit()
+		m.write("pkg dir/lab/b", "a file where a directory is needed")
+		d.built("lab/a-1", "binpkg a")
+		d.declare(resultOf(wire.ResultBinpkg, "lab/b-2", pathOf("lab/b-2"), "binpkg b"))
+		d.member("binpkgs/"+pathOf("lab/b-2"), "binpkg b")
+		cancelled <- d.frame().Type == wire.TypeCancel
+		d.done(wire.OutcomeCancelled)
+	})
+	var out buffer
+	err := m.emerge(b.addr(), &out, "lab/b").Run(t.Context())
+	wantStatus(t, err, ExitFailed, &out)
+	wantContains(t, err.Error(), "b-2-1.gpkg.tar", "1 of 2 packages arrived and stay in", "cancelled")
+	if !<-cancelled {
+		t.Error("the job was not cancelled")
+	}
+	if strings.Contains(out.String(), "emerge merges") {
+		t.Error("emerge merges with a disk that takes nothing")
+	}
+}
+
+func sendTree(t *testing.T, w *archive.Writer, dir, name string) {
+	t.Helper()
+	root := openRoot(t, dir)
+	if err := w.AddTree(t.Context(), root, ".", name, nil); err != nil {
+		t.Error(err)
+	}
+	_ = w.Flush()
+}

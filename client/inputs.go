@@ -1,0 +1,168 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"lantage/archive"
+)
+
+// inputs packs the configuration that a job is built with.
+type inputs struct {
+	root  string   // where etc/portage is: PORTAGE_CONFIGROOT, mostly "/"
+	repos []string // locations of the ebuild repositories: links may lead into them
+	warn  func(format string, args ...any)
+
+	portage string // root's etc/portage, without links
+	w       *archive.Writer
+}
+
+// pack writes the inputs to a file without a name and returns it with its size. The caller closes it.
+func (in *inputs) pack(ctx context.Context) (file *os.File, size int64, err error) {
+	if file, err = os.CreateTemp("", "lantage-inputs-*"); err != nil {
+		return nil, 0, err
+	}
+	os.Remove(file.Name())
+	defer func() {
+		if err != nil {
+			file.Close()
+		}
+	}()
+	in.w = archive.NewWriter(file, archive.Options{Level: archive.ForText})
+	err = in.add(ctx)
+	if closeErr := in.w.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = file.Stat(); err == nil {
+			return file, info.Size(), nil
+		}
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; what a builder needs must be readable: run this as root, or let its group be "+
+			"portage and join that", err)
+	}
+	return nil, 0, fmt.Errorf("read the configuration in %s: %w", filepath.Join(in.root, "etc/portage"), err)
+}
+
+func (in *inputs) add(ctx context.Context) error {
+	dir, err := filepath.EvalSymlinks(filepath.Join(in.root, "etc/portage"))
+	if err != nil {
+		return err
+	}
+	in.portage = dir
+	if _, err := os.Stat(filepath.Join(in.root, "etc/make.conf")); err == nil {
+		in.warn("%s is not sent to the builder; move it to /etc/portage/make.conf",
+			filepath.Join(in.root, "etc/make.conf"))
+	}
+	for i, repo := range in.repos {
+		if real, err := filepath.EvalSymlinks(repo); err == nil {
+			in.repos[i] = real
+		}
+	}
+	return in.addDir(ctx, dir, "etc/portage", nil)
+}
+
+// addDir adds a directory, and then what its symbolic links lead to. via are the directories whose links led
+// here.
+func (in *inputs) addDir(ctx context.Context, dir, name string, via []string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	var links []string
+	err = in.w.AddTree(ctx, root, ".", name, func(rel string, fi fs.FileInfo) bool {
+		switch {
+		case in.leftOut(filepath.Join(dir, rel)):
+			return false
+		case fi.Mode().Type() == fs.ModeSymlink:
+			links = append(links, rel)
+			return false
+		}
+		return fi.IsDir() || fi.Mode().IsRegular()
+	})
+	for _, rel := range links {
+		if err == nil {
+			err = in.addLink(ctx, filepath.Join(dir, rel), path.Join(name, rel), via)
+		}
+	}
+	return err
+}
+
+// addLink adds what a symbolic link leads to in the link's place: the builder has nothing else at that path.
+// Only what is in the configuration or in a repository is followed; other files of this machine are nobody's
+// business.
+func (in *inputs) addLink(ctx context.Context, link, name string, via []string) error {
+	via = append(slices.Clone(via), filepath.Dir(link))
+	target, err := filepath.EvalSymlinks(link)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case err != nil:
+		in.warn("%s leads nowhere, so the builder does not get it", link)
+		return nil
+	case !in.mayFollow(target):
+		in.warn("%s leads to %s, outside /etc/portage and the repositories, so the builder does not get it",
+			link, target)
+		return nil
+	case in.leftOut(target):
+		return nil
+	case slices.ContainsFunc(via, func(dir string) bool { return within(dir, target) }):
+		in.warn("%s leads round in a circle, so the builder does not get it", link)
+		return nil
+	}
+	info, err := os.Stat(target)
+	if err != nil {
+		return err
+	}
+	switch {
+	case info.IsDir():
+		return in.addDir(ctx, target, name, via)
+	case info.Mode().IsRegular():
+		file, err := os.Open(target)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		return in.w.AddFile(name, file)
+	}
+	return nil
+}
+
+func (in *inputs) mayFollow(target string) bool {
+	return slices.ContainsFunc(append([]string{in.portage}, in.repos...), func(dir string) bool {
+		return within(target, dir)
+	})
+}
+
+// within reports whether a path is dir or below it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// leftOut reports whether a file is never sent: the profile link, which means nothing elsewhere; keys; and
+// what is no configuration, as Portage itself does not read it.
+func (in *inputs) leftOut(file string) bool {
+	if rel, err := filepath.Rel(in.portage, file); err == nil {
+		top, _, _ := strings.Cut(rel, "/")
+		if top == "gnupg" || top == "make.profile" {
+			return true
+		}
+	}
+	base := filepath.Base(file)
+	switch base {
+	case ".git", ".hg", ".svn", "CVS":
+		return true
+	}
+	return strings.HasSuffix(base, "~") || strings.HasPrefix(base, ".#") || strings.HasPrefix(base, "._cfg") ||
+		strings.HasPrefix(base, ".") && (strings.HasSuffix(base, ".swp") || strings.HasSuffix(base, ".swo"))
+}

@@ -1,0 +1,445 @@
+package client
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"lantage/archive"
+	"lantage/discovery"
+	"lantage/gentoo"
+	"lantage/wire"
+)
+
+func link(t *testing.T, target, name string) {
+	t.Helper()
+	if err := os.Symlink(target, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func openRoot(t *testing.T, dir string) *os.Root {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return root
+}
+
+func TestSplit(t *testing.T) {
+	list, err := gentoo.ParseMergeList(strings.Join([]string{
+		"[ebuild  N     ] lab/plain-1::lab 0 KiB",
+		"[ebuild IN     ] lab/talks-1::lab 0 KiB",
+		"[ebuild  N F   ] lab/missing-1::lab 0 KiB",
+		"[ebuild  N f   ] lab/byhand-1::lab 0 KiB",
+		"[ebuild  N     ] lab/noname-1 0 KiB",
+		"[ebuild  N     ] lab/elsewhere-1::lab to /mnt/ 0 KiB",
+		"[binary  N     ] lab/binary-1-2::lab 0 KiB",
+		"[uninstall     ] lab/old-1::lab",
+		"[nomerge       ] lab/parent-1::lab",
+		"[ebuild   R    ] lab/plain-1::lab to /mnt/ 0 KiB",
+		"[ebuild     U  ] lab/second-2::other [1::lab] 0 KiB",
+	}, "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	send, stay := split(list)
+	var got []string
+	for _, p := range send {
+		got = append(got, "send "+p.Atom())
+	}
+	for _, s := range stay {
+		got = append(got, "stay "+s.CPV.String()+": "+s.why)
+	}
+	want := []string{
+		"send =lab/plain-1::lab", "send =lab/second-2::other",
+		"stay lab/talks-1: it asks questions while it builds",
+		"stay lab/missing-1: its sources have to be downloaded by hand, and are missing",
+		"stay lab/byhand-1: its sources were downloaded by hand, and a builder has none",
+		"stay lab/noname-1: its repository has no name",
+		"stay lab/elsewhere-1: it is for another root than /",
+		"stay lab/plain-1: it is for another root than /",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestColoured(t *testing.T) {
+	got := coloured("x\n[ebuild  N     ] lab/a-1::lab  USE=\"x\"\n" +
+		"[blocks B      ] lab/b (\"lab/b\" is soft blocking lab/a-1)\n")
+	want := "x\n[\x1b[32mebuild\x1b[0m  N     ] \x1b[32mlab/a-1::lab\x1b[0m  USE=\"x\"\n" +
+		"[\x1b[31mblocks\x1b[0m B      ] \x1b[31mlab/b\x1b[0m (\"lab/b\" is soft blocking lab/a-1)\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestParseHost(t *testing.T) {
+	for _, c := range []struct{ host, port, want string }{
+		{"tower", "", "tower 8473"},
+		{"tower.lan:99", "", "tower.lan 99"},
+		{"tower", "99", "tower 99"},
+		{"tower:98", "99", "tower 98"},
+		{"192.0.2.1", "", "192.0.2.1 8473"},
+		{"192.0.2.1:99", "", "192.0.2.1 99"},
+		{"2001:db8::1", "", "2001:db8::1 8473"},
+		{"2001:db8::1", "99", "2001:db8::1 99"},
+		{"[2001:db8::1]", "", "2001:db8::1 8473"},
+		{"[2001:db8::1]:99", "", "2001:db8::1 99"},
+		{"fe80::1%eth0", "", "fe80::1%eth0 8473"},
+		{"[fe80::1%eth0]:99", "", "fe80::1%eth0 99"},
+		{"tower:", "", "error"},
+		{"tower:0", "", "error"},
+		{"tower:65536", "", "error"},
+		{":99", "", "error"},
+		{"tower", "http", "error"},
+		{"[2001:db8::1", "", "error"},
+		{"a:b:c", "", "error"},
+		{"http://tower", "", "error"},
+		{"two words", "", "error"},
+	} {
+		name, port, err := parseHost(c.host, c.port)
+		got := fmt.Sprintf("%s %d", name, port)
+		if err != nil {
+			got = "error"
+		}
+		if got != c.want {
+			t.Errorf("parseHost(%q, %q) = %s (%v), want %s", c.host, c.port, got, err, c.want)
+		}
+	}
+}
+
+func TestPick(t *testing.T) {
+	b := func(name string, cores int, load float64, jobs, waiting, limit int) *builder {
+		return &builder{addr: "192.0.2.1", hello: wire.Hello{
+			Name: name, Cores: cores, Load: load, Jobs: jobs, Waiting: waiting, JobLimit: limit, CHOST: testCHOST,
+		}}
+	}
+	for _, c := range []struct {
+		want string
+		of   []*builder
+	}{
+		{"big", []*builder{b("small", 4, 0, 0, 0, 1), b("big", 16, 0, 0, 0, 1)}},
+		{"small", []*builder{b("small", 4, 0, 0, 0, 1), b("loaded", 16, 15, 0, 0, 1)}},
+		{"small", []*builder{b("small", 4, 0, 0, 0, 1), b("busy", 64, 0, 1, 0, 1)}},
+		{"small", []*builder{b("small", 4, 0, 0, 0, 1), b("queue", 64, 0, 0, 3, 4)}},
+		{"big", []*builder{b("big", 16, 99, 0, 0, 1), b("small", 4, 99, 0, 0, 1)}},
+		{"a", []*builder{b("b", 4, 0, 0, 0, 1), b("a", 4, 0, 0, 0, 1)}},
+	} {
+		for range 2 {
+			if got := pick(c.of).hello.Name; got != c.want {
+				t.Errorf("picked %s, want %s", got, c.want)
+			}
+			slices.Reverse(c.of)
+		}
+	}
+	got := whyPicked(b("big", 16, 0.5, 0, 0, 1), 3)
+	if got != "Builder: big (192.0.2.1), 16 cores, load 0.50, idle (the freest of 3)" {
+		t.Error(got)
+	}
+}
+
+func TestAsker(t *testing.T) {
+	for _, c := range []struct {
+		in           string
+		enterInvalid bool
+		want         string
+		sorry        int
+	}{
+		{"\n", false, "yes", 0},
+		{"y\n", false, "yes", 0},
+		{"YE\n", false, "yes", 0},
+		{"no\n", false, "no", 0},
+		{"N\r\n", false, "no", 0},
+		{"what\nyess\n\nn\n", true, "no", 3},
+		{"what\n", false, "interrupted", 1},
+		{"y", false, "interrupted", 0},
+	} {
+		var out bytes.Buffer
+		in := strings.NewReader(c.in + "rest")
+		if strings.HasSuffix(c.want, "interrupted") {
+			in = strings.NewReader(c.in)
+		}
+		yes, err := (&asker{in: in, out: &out, enterInvalid: c.enterInvalid}).yes(t.Context(), "Sure?")
+		got := map[bool]string{true: "yes", false: "no"}[yes]
+		if errors.Is(err, errInterrupted) {
+			got = "interrupted"
+		}
+		if got != c.want || strings.Count(out.String(), "Sorry") != c.sorry {
+			t.Errorf("%q: %s, want %s: %q", c.in, got, c.want, &out)
+		}
+		if rest, _ := io.ReadAll(in); err == nil && string(rest) != "rest" {
+			t.Errorf("%q: %q is left for emerge", c.in, rest)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, _ := io.Pipe()
+	if _, err := (&asker{in: r, out: io.Discard}).yes(ctx, "Sure?"); !errors.Is(err, errInterrupted) {
+		t.Errorf("Ctrl-C: %v", err)
+	}
+}
+
+func TestParseAssignments(t *testing.T) {
+	got, err := parseAssignments("A=plain\nB='two words'\nC='it'\"'\"'s'\nD=''\nE='two\nlines=1'\nF=\n")
+	want := map[string]string{"A": "plain", "B": "two words", "C": "it's", "D": "", "E": "two\nlines=1", "F": ""}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for _, bad := range []string{"no assignment\n", "A='open\n", "\n"} {
+		if _, err := parseAssignments(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+func TestWorldTargets(t *testing.T) {
+	cpv := func(s string) gentoo.CPV {
+		c, err := gentoo.ParseCPV(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	merged := []arrival{{cpv: cpv("lab/prog-1.2")}, {cpv: cpv("lab/prog-tools-2")}, {cpv: cpv("lab/two-1")}}
+	failed := []failure{{cpv: cpv("lab/two-2")}, {cpv: cpv("lab/other-1")}}
+	got := worldTargets([]string{
+		"prog", "lab/prog", "=lab/prog-1.2", ">=lab/prog-1*", "lab/prog:0", "lab/prog[x]", "lab/prog::lab", "lab/pro",
+		"prog-tools", "lab/two", "other", "@world", "xlab/prog",
+	}, merged, failed)
+	want := []string{
+		"prog", "lab/prog", "=lab/prog-1.2", ">=lab/prog-1*", "lab/prog:0", "lab/prog[x]", "lab/prog::lab",
+		"prog-tools",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	got := quoteAll([]string{"-av", ">=a/b-1", "it's", "", "@world"})
+	if want := `-av '>=a/b-1' 'it'\''s' '' @world`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestInputs(t *testing.T) {
+	m := newMachine(t)
+	for name, text := range map[string]string{
+		"etc/portage/package.use/x": "x", "etc/portage/package.use/x~": "", "etc/portage/._cfg0000_make.conf": "",
+		"etc/portage/.git/config": "", "etc/portage/gnupg/secret": "", "etc/portage/patches/lab/a/one.patch": "p",
+		"repo/patches/two.patch": "q", "outside/secret": "s",
+	} {
+		m.write(name, text)
+	}
+	link(t, "../../../repo/patches", m.path("etc/portage/patches/more"))
+	link(t, m.path("repo/patches/two.patch"), m.path("etc/portage/two"))
+	link(t, "package.use", m.path("etc/portage/again"))
+	link(t, "gnupg/secret", m.path("etc/portage/key"))
+	link(t, "../../outside/secret", m.path("etc/portage/out"))
+	link(t, "nowhere", m.path("etc/portage/dangling"))
+	link(t, ".", m.path("etc/portage/circle"))
+	link(t, "../../etc/portage/patches", m.path("repo/patches/back"))
+	var warned []string
+	in := inputs{root: m.dir, repos: []string{m.path("repo")}, warn: func(format string, args ...any) {
+		warned = append(warned, strings.ReplaceAll(fmt.Sprintf(format, args...), m.dir, ""))
+	}}
+	file, size, err := in.pack(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	got := map[string]string{}
+	r := archive.NewReader(io.NewSectionReader(file, 0, size), archive.Limits{})
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag == tar.TypeReg {
+			b, _ := io.ReadAll(r)
+			got[h.Name] = string(b)
+		} else if h.Typeflag != tar.TypeDir {
+			t.Errorf("%s has type %c", h.Name, h.Typeflag)
+		}
+	}
+	want := map[string]string{
+		"etc/portage/make.conf": "CFLAGS=-O2\n", "etc/portage/package.use/x": "x", "etc/portage/again/x": "x",
+		"etc/portage/patches/lab/a/one.patch": "p", "etc/portage/patches/more/two.patch": "q",
+		"etc/portage/two": "q",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("inputs (-want +got):\n%s", diff)
+	}
+	slices.Sort(warned)
+	wantWarned := []string{
+		"/etc/portage/circle leads round in a circle, so the builder does not get it",
+		"/etc/portage/dangling leads nowhere, so the builder does not get it",
+		"/etc/portage/out leads to /outside/secret, outside /etc/portage and the repositories, " +
+			"so the builder does not get it",
+		"/repo/patches/back leads round in a circle, so the builder does not get it",
+	}
+	if diff := cmp.Diff(wantWarned, warned); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
+// The settle time is for others to answer; a builder that does not answer is waited for no longer than that.
+func TestSearch(t *testing.T) {
+	hello := wire.Hello{Name: "small", ID: "small0", CHOST: testCHOST, Cores: 2, JobLimit: 1}
+	small := newBuilderSaying(t, hello, (*dialog).drain)
+	hello.Name, hello.ID, hello.Cores = "big", "big000", 32
+	big := newBuilderSaying(t, hello, (*dialog).drain)
+	hello.Name, hello.ID, hello.CHOST = "arm", "arm000", "aarch64-unknown-linux-gnu"
+	arm := newBuilderSaying(t, hello, (*dialog).drain)
+	gone := newBuilder(t)
+	gone.ln.Close()
+	announce := func(found func(discovery.Builder), b *fakeBuilder) {
+		found(discovery.Builder{
+			Info:  discovery.Info{ID: b.hello.ID, Name: b.hello.Name},
+			Addrs: []netip.AddrPort{netip.MustParseAddrPort(b.addr())},
+		})
+	}
+	m := newMachine(t)
+	var out buffer
+	e := m.emerge("", &out, "lab/b")
+	e.browse = func(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error) {
+		for _, b := range []*fakeBuilder{gone, small, arm, big, small} {
+			announce(found, b)
+		}
+		<-ctx.Done()
+		return discovery.Report{}, nil
+	}
+	b, err := e.findBuilder(t.Context(), testCHOST)
+	if err != nil || b.hello.Name != "big" {
+		t.Fatalf("%v, %v", b, err)
+	}
+	b.conn.Close()
+	wantContains(t, out.String(), "Builder: big", "the freest of 2")
+
+	list := ListBuilders{Stdout: &out, browse: e.browse, Wait: 300 * time.Millisecond}
+	small.ln.Close()
+	if err := list.Run(t.Context()); status(err) != ExitNoBuilder {
+		// All connections of the fakes are used up: each is announced and does not answer.
+		t.Errorf("list-builders: %v\n%s", err, &out)
+	}
+	wantContains(t, out.String(), "announced, but does not answer: "+small.addr()+": connect: connection refused")
+}
+
+func TestListOfANamedBuilder(t *testing.T) {
+	b := newBuilder(t, (*dialog).drain, (*dialog).drain)
+	var out buffer
+	if err := (&ListBuilders{Host: b.addr(), Stdout: &out, JSON: true}).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf(`[
+  {
+    "name": "tower",
+    "address": %q,
+    "chost": "x86_64-pc-linux-gnu",
+    "cores": 8,
+    "load": 0,
+    "jobs": 0,
+    "waiting": 0,
+    "jobLimit": 1,
+    "memoryMiB": 0,
+    "version": "0.1"
+  }
+]
+`, b.addr())
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	err := (&ListBuilders{Host: b.addr() + "0", Stdout: &out}).Run(t.Context())
+	if status(err) != ExitNoBuilder {
+		t.Errorf("status %d: %v", status(err), err)
+	}
+}
+
+func TestTable(t *testing.T) {
+	got := table([]listed{
+		{
+			Name: "big", Address: "10.77.0.2", CHOST: testCHOST, Cores: 32, Load: 0.25, Jobs: 1, Waiting: 2,
+			JobLimit: 1, Version: "0.1",
+		},
+		{
+			Name: "a-very-long-host-name", Address: "[fe80::1234:5678:9abc:def0%2]",
+			Error: "connection refused " + strings.Repeat("x", 99),
+		},
+	})
+	want := `NAME          ADDRESS                        CHOST                CORES  LOAD  JOBS   VERSION
+big           10.77.0.2                      x86_64-pc-linux-gnu  32     0.2   1/1+2  0.1
+a-very-long…  [fe80::1234:5678:9abc:def0%2]                       0      0.0   0/0
+  announced, but does not answer: connection refused xxxxxxxxxxxxxxxxxxxxxxxxxx…
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for line := range strings.Lines(table([]listed{{
+		Name: "a-very-long-host-name", Address: "192.168.100.200", CHOST: testCHOST, Cores: 128, Load: 99.9,
+		Jobs: 12, JobLimit: 16, Version: "0.1.2-dev",
+	}})) {
+		if len([]rune(line))-1 > tableWidth {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+}
+
+func TestToolsNeverFindThemselves(t *testing.T) {
+	m := newMachine(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(m.path("first"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link(t, self, m.path("first/emerge"))
+	tl := &tools{environ: []string{"PATH=" + m.path("first") + ":" + m.path("bin")}}
+	if path, err := tl.find("emerge"); path != m.path("bin/emerge") {
+		t.Errorf("%s, %v", path, err)
+	}
+	if _, err := tl.find("no-such-program"); err == nil {
+		t.Error("found")
+	}
+	tl.environ = append(tl.environ, depthName+"=4")
+	if _, err := tl.capture(t.Context(), "emerge", nil); err == nil {
+		t.Error("no end of calls to ourselves")
+	}
+}
+
+// A program's output is bounded, and the program is not held up by that.
+func TestOutputIsBounded(t *testing.T) {
+	m := newMachine(t)
+	m.write("bin/emerge", "#!/bin/sh\nhead -c 70000000 /dev/zero\n")
+	tl := &tools{environ: []string{"PATH=" + m.path("bin") + ":/usr/bin:/bin"}}
+	if _, err := tl.capture(t.Context(), "emerge", nil); !errors.Is(err, errOutputTooLarge) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPackIsReadable(t *testing.T) {
+	m := newMachine(t)
+	in := inputs{root: filepath.Join(m.dir, "nowhere"), warn: t.Logf}
+	if _, _, err := in.pack(t.Context()); err == nil || !strings.Contains(err.Error(), "nowhere/etc/portage") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,46 @@
+package client
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+)
+
+// mayMerge reports whether the results are for PKGDIR and emerge, and not for an archive.
+func (e *Emerge) mayMerge() bool { return isRoot() && !e.NoInstall }
+
+func isRoot() bool { return os.Geteuid() == 0 }
+
+func (e *Emerge) stateDir() string {
+	switch {
+	case e.StateDir != "":
+		return e.StateDir
+	case isRoot():
+		return "/var/lib/lantage"
+	}
+	return e.userState()
+}
+
+func (e *Emerge) logDir() string {
+	switch {
+	case e.LogDir != "":
+		return e.LogDir
+	case isRoot():
+		return "/var/log/lantage"
+	}
+	return filepath.Join(e.userState(), "log")
+}
+
+// userState is where the XDG base directory specification puts what a program keeps for a user.
+func (e *Emerge) userState() string {
+	if dir := lookupEnv(e.Environ, "XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "lantage")
+	}
+	return filepath.Join(lookupEnv(e.Environ, "HOME"), ".local/state/lantage")
+}
+
+// hostName is what this machine is called, for people.
+func hostName() string {
+	name, _ := os.Hostname()
+	return cmp.Or(name, "client")
+}

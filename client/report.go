@@ -1,0 +1,144 @@
+package client
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+
+	"lantage/gentoo"
+	"lantage/wire"
+)
+
+// lastLines is how much of a failed package's log is shown, and maxLogRead how many bytes are read for it.
+const (
+	lastLines  = 15
+	maxLogRead = 64 << 10
+)
+
+// failure is a package of a job that has no binpkg.
+type failure struct {
+	cpv     gentoo.CPV
+	phase   string
+	text    string // the builder's words, printable
+	log     string // path of its log on this machine, or ""
+	skipped bool   // not tried, because of another
+}
+
+// judge compares the builder's last word with what arrived. The error says why there is none.
+func judge(sent []gentoo.Package, done wire.Done, rs *results) ([]failure, error) {
+	if done.Outcome == wire.OutcomeCancelled {
+		return nil, wire.Errorf(wire.CodeShutdown, "the job was cancelled there. %s", done.Text)
+	}
+	ends := map[string]wire.PackageResult{}
+	for _, r := range done.Packages {
+		ends[r.CPV] = r
+	}
+	var failed []failure
+	for _, p := range sent {
+		cpv := p.CPV.String()
+		if rs.has(p.CPV) {
+			continue
+		}
+		f := failure{cpv: p.CPV, log: rs.logs[cpv]}
+		switch end := ends[cpv]; end.State {
+		case wire.StateFailed:
+			f.phase, f.text = phaseName(end.Phase), oneLine(end.Text, 300)
+		case wire.StateSkipped:
+			f.skipped, f.text = true, oneLine(end.Text, 300)
+		default:
+			f.phase, f.text = "build", "the builder sent no binary package"
+			if done.Outcome == wire.OutcomeFailed && done.Text != "" {
+				f.text += ": " + strings.TrimSpace(gentoo.Printable(done.Text))
+			}
+		}
+		failed = append(failed, f)
+	}
+	return failed, nil
+}
+
+// partly ends a job in which packages failed: what arrived is merged, and the user learns what failed, why,
+// and what to do.
+func (e *Emerge) partly(ctx context.Context, t *tools, args gentoo.Args, p *plan, o outcome) error {
+	if o.staging || args.BuildPkgOnly || len(o.arrived) == 0 {
+		e.reportFailures(o.failed, nil)
+		return exit(ExitFailed)
+	}
+	merged, err := mergeArrived(ctx, t, p, o.arrived)
+	if err != nil && !isExit(err) || ctx.Err() != nil {
+		return err
+	}
+	world := worldTargets(args.Targets(), merged, o.failed)
+	if len(world) > 0 && !args.Oneshot && !args.OnlyDeps {
+		out, err := t.capture(ctx, "emerge", append([]string{
+			"--ignore-default-opts", "--ask=n", "--noreplace", "--usepkgonly", "--quiet",
+		}, world...))
+		if err != nil || out.status != 0 {
+			e.warn("The world file was not updated: emerge --noreplace %s\n%s%s", quoteAll(world), out.stdout,
+				out.stderr)
+		}
+	}
+	e.reportFailures(o.failed, notMerged(o.arrived, merged))
+	for _, s := range p.stay {
+		e.say("%s was not built yet: %s.", s.CPV, s.why)
+	}
+	e.say("To try again: lantage emerge %[1]s\nTo build the rest here: emerge --usepkg %[1]s", quoteAll(e.Args))
+	return exit(ExitFailed)
+}
+
+func notMerged(arrived, merged []arrival) []arrival {
+	return slices.DeleteFunc(slices.Clone(arrived), func(a arrival) bool { return slices.Contains(merged, a) })
+}
+
+// reportFailures tells of each package that has no binpkg, and of binpkgs that could not be merged without
+// them.
+func (e *Emerge) reportFailures(failed []failure, unmerged []arrival) {
+	for _, f := range failed {
+		if f.skipped {
+			continue
+		}
+		e.say("\n%s FAILED on the builder in %s%s", f.cpv, f.phase, prefixed(": ", f.text))
+		for _, line := range logEnd(f.log) {
+			e.say("    %s", line)
+		}
+		if f.log != "" {
+			e.say("The whole log: %s", f.log)
+		}
+	}
+	for _, f := range failed {
+		if f.skipped {
+			e.say("%s was skipped%s", f.cpv, prefixed(": ", f.text))
+		}
+	}
+	for _, a := range unmerged {
+		e.say("%s was built and lies in PKGDIR, but emerge does not merge it without what failed", a.cpv)
+	}
+	e.say("")
+}
+
+// logEnd returns the last lines of a log, printable.
+func logEnd(path string) []string {
+	if path == "" {
+		return nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return []string{"(" + err.Error() + ")"}
+	}
+	defer file.Close()
+	lines, err := gentoo.LastLines(file, lastLines, maxLogRead)
+	if err != nil {
+		return []string{"(" + err.Error() + ")"}
+	}
+	for i := range lines {
+		lines[i] = cut(gentoo.Printable(lines[i]), 2000)
+	}
+	return lines
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}

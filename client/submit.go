@@ -1,0 +1,79 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"path/filepath"
+	"time"
+
+	"lantage/wire"
+)
+
+// outcome is what came of a job.
+type outcome struct {
+	id      string    // the job's, short
+	arrived []arrival // in the order of the plan
+	failed  []failure // packages that have no binpkg, in the order of the plan; only where err is nil
+	err     error     // why the builder's last word is missing; nil where it came
+	pkgdir  string    // where the binpkgs are
+	staging bool      // pkgdir is ours and not PKGDIR
+}
+
+// build submits the job, watches it to its end and takes what arrives.
+func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (outcome, error) {
+	msg := e.newJob(sys, p)
+	o := outcome{id: msg.ID[:8], pkgdir: sys.pkgdir}
+	if !e.mayMerge() {
+		o.pkgdir, o.staging = filepath.Join(e.stateDir(), o.id, "binpkgs"), true
+	}
+	store, err := openStore(o.pkgdir)
+	if err != nil {
+		return o, err
+	}
+	defer store.Close()
+	in := inputs{root: sys.configRoot, repos: sys.repoLocations(), warn: e.warn}
+	file, size, err := in.pack(ctx)
+	if err != nil {
+		return o, err
+	}
+	defer file.Close()
+
+	screen := newScreen(e.Stdout, e.Environ)
+	var tick <-chan time.Time
+	if screen.tty {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	show := newDisplay(screen, newBoard(b.hello.Name, len(p.send)), time.Now, tick)
+	defer show.close()
+	rs := newResults(p.send, store, filepath.Join(e.logDir(), o.id), show.transfer)
+	j := &job{
+		msg: msg, inputs: file, size: size, builder: b, results: rs, display: show,
+		redial:   func(ctx context.Context) (*builder, error) { return e.dialer(sys.chost).again(ctx, b) },
+		patience: cmp.Or(e.patience, reconnectFor),
+	}
+	done, err := j.run(ctx)
+	o.arrived = rs.inOrder(p.send)
+	if err == nil {
+		o.failed, o.err = judge(p.send, done, rs)
+	} else {
+		o.err = err
+	}
+	return o, nil
+}
+
+// newJob is the message that asks for a plan's packages.
+func (e *Emerge) newJob(sys *system, p *plan) wire.Job {
+	msg := wire.Job{
+		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose,
+		Profile: wire.Profile{Repo: sys.profile.Repo, Path: sys.profile.Path},
+	}
+	for _, pkg := range p.send {
+		msg.Packages = append(msg.Packages, wire.Package{CPV: pkg.CPV.String(), Repo: pkg.Repo})
+	}
+	for _, r := range sys.repos {
+		msg.Repos = append(msg.Repos, wire.Repo{Name: r.Name, Location: r.Location})
+	}
+	return msg
+}

@@ -1,0 +1,142 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"lantage/gentoo"
+)
+
+// system is what Portage says of this machine.
+type system struct {
+	chost       string
+	pkgdir      string
+	configRoot  string // PORTAGE_CONFIGROOT
+	defaultOpts string // EMERGE_DEFAULT_OPTS
+	repos       []gentoo.Repo
+	profile     gentoo.Profile
+	env         []string // the Portage variables of the user's environment
+}
+
+// querySystem asks Portage. It runs two programs, one after the other: the second needs an answer of the
+// first.
+func querySystem(ctx context.Context, t *tools) (*system, error) {
+	out, err := portageq(ctx, t, "envvar", "-v", "CHOST", "PKGDIR", "PORTAGE_CONFIGROOT", "EMERGE_DEFAULT_OPTS",
+		"USE_EXPAND")
+	if err != nil {
+		return nil, err
+	}
+	vars, err := parseAssignments(out)
+	if err != nil {
+		return nil, fmt.Errorf("portageq envvar: %w", err)
+	}
+	s := &system{
+		chost: vars["CHOST"], pkgdir: vars["PKGDIR"], configRoot: vars["PORTAGE_CONFIGROOT"],
+		defaultOpts: vars["EMERGE_DEFAULT_OPTS"],
+		env:         gentoo.UserEnvironment(lastOfEach(t.environ), strings.Fields(vars["USE_EXPAND"])...),
+	}
+	if s.configRoot == "" {
+		s.configRoot = "/"
+	}
+	if s.chost == "" || !filepath.IsAbs(s.pkgdir) {
+		return nil, fmt.Errorf("portageq does not tell CHOST and PKGDIR (CHOST=%q, PKGDIR=%q); "+
+			"is a profile selected?", s.chost, s.pkgdir)
+	}
+	if out, err = portageq(ctx, t, "repos_config", s.configRoot); err != nil {
+		return nil, err
+	}
+	if s.repos, err = gentoo.ParseReposConfig(out); err != nil {
+		return nil, err
+	}
+	s.profile, err = gentoo.ResolveProfile(filepath.Join(s.configRoot, "etc/portage"), s.repos)
+	return s, err
+}
+
+// lastOfEach leaves out the variables of an environment that a later one of the same name replaces.
+func lastOfEach(environ []string) []string {
+	var list []string
+	seen := map[string]bool{}
+	for _, v := range slices.Backward(environ) {
+		if name, _, _ := strings.Cut(v, "="); !seen[name] {
+			seen[name] = true
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// portageq runs a query. Its exit status is 1 where a variable is not set, so that only an empty answer is a
+// failure.
+func portageq(ctx context.Context, t *tools, args ...string) (string, error) {
+	out, err := t.capture(ctx, "portageq", args)
+	if err == nil && out.status != 0 && strings.TrimSpace(out.stdout) == "" {
+		err = fmt.Errorf("portageq %s failed:\n%s", strings.Join(args, " "), strings.TrimSpace(out.stderr))
+	}
+	return out.stdout, err
+}
+
+// parseAssignments reads NAME=value lines as `portageq envvar -v` writes them: the value bare, or quoted as
+// Python's shlex.quote does it, so that it may have several lines.
+func parseAssignments(text string) (map[string]string, error) {
+	vars := map[string]string{}
+	for text != "" {
+		name, rest, ok := strings.Cut(text, "=")
+		if !ok || strings.ContainsAny(name, " '\"\n") {
+			line, _, _ := strings.Cut(text, "\n")
+			return nil, fmt.Errorf("%q is not NAME=value", line)
+		}
+		var value strings.Builder
+		for rest != "" && rest[0] != '\n' {
+			if quote := rest[0]; quote == '\'' || quote == '"' {
+				inside, after, closed := strings.Cut(rest[1:], string(quote))
+				if !closed {
+					return nil, fmt.Errorf("the value of %s has no closing quotation mark", name)
+				}
+				value.WriteString(inside)
+				rest = after
+				continue
+			}
+			end := strings.IndexAny(rest, "'\"\n")
+			if end < 0 {
+				end = len(rest)
+			}
+			value.WriteString(rest[:end])
+			rest = rest[end:]
+		}
+		vars[name] = value.String()
+		text = strings.TrimPrefix(rest, "\n")
+	}
+	return vars, nil
+}
+
+func (s *system) repoLocations() []string {
+	var dirs []string
+	for _, r := range s.repos {
+		dirs = append(dirs, r.Location)
+	}
+	return dirs
+}
+
+// makePlan has emerge say what it would do. An exit status other than 0 is decisive even where a list was
+// printed: then emerge's words are passed on, and its status is the error's.
+func makePlan(ctx context.Context, t *tools, args gentoo.Args) (*plan, error) {
+	out, err := t.capture(ctx, "emerge", args.PretendArgs(), "NO_COLOR=1", "NOCOLOR=true")
+	if err != nil {
+		return nil, err
+	}
+	if out.status != 0 {
+		fmt.Fprint(t.stdout, out.stdout)
+		fmt.Fprint(t.stderr, out.stderr)
+		return nil, exit(out.status)
+	}
+	list, err := gentoo.ParseMergeList(out.stdout)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{shown: listText(out.stdout), warnings: out.stderr, list: list}
+	p.send, p.stay = split(list)
+	return p, nil
+}
