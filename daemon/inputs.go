@@ -1,0 +1,97 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+
+	"lantage/archive"
+	"lantage/wire"
+)
+
+// extractInputs unpacks a client's etc/portage into dir, which is made. Errors: *wire.Error, those of r
+// (wire.ErrLost, wire.ErrProtocol), or ctx's.
+func extractInputs(ctx context.Context, r io.Reader, dir, builder string) error {
+	root, err := makeInputs(dir)
+	if err != nil {
+		return inputsError(err, dir, builder)
+	}
+	defer root.Close()
+	_, err = archive.Extract(ctx, r, root, archive.ExtractOptions{Limits: inputsLimits, AllowLink: allowLink})
+	if err == nil {
+		err = onlyPortage(root)
+	}
+	return inputsError(err, dir, builder)
+}
+
+// makeInputs makes etc/portage before the client can: as directories, so that no link of the client's can
+// stand there and lead whoever completes the configuration to the builder's own /etc.
+func makeInputs(dir string) (*os.Root, error) {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := root.MkdirAll("etc/portage", 0o755); err != nil {
+		root.Close()
+		return nil, err
+	}
+	return root, nil
+}
+
+// allowLink allows absolute links, which mean a place in the build root and are followed only there, and
+// those that stay in etc/portage.
+func allowLink(name, target string) bool {
+	if path.IsAbs(target) {
+		return true
+	}
+	return strings.HasPrefix(path.Join(path.Dir(name), target)+"/", "etc/portage/")
+}
+
+// onlyPortage refuses inputs with more than etc/portage in them.
+func onlyPortage(root *os.Root) error {
+	for dir, only := range map[string]string{".": "etc", "etc": "portage"} {
+		d, err := root.Open(dir)
+		if err != nil {
+			return err
+		}
+		names, err := d.Readdirnames(3)
+		d.Close()
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(names, func(n string) bool { return n != only }); i >= 0 {
+			return fmt.Errorf("%q is not below etc/portage", path.Join(dir, names[i]))
+		}
+	}
+	return nil
+}
+
+// ownFaults are errors that no archive can cause.
+var ownFaults = []syscall.Errno{
+	syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	syscall.EACCES, syscall.EPERM, syscall.ENOENT,
+}
+
+// inputsError tells the builder's own faults from the client's.
+func inputsError(err error, dir, builder string) error {
+	var refusal *wire.Error
+	var errno syscall.Errno
+	switch {
+	case err == nil, errors.As(err, &refusal), errors.Is(err, wire.ErrLost), errors.Is(err, wire.ErrProtocol),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &errno) && slices.Contains(ownFaults, errno):
+		return wire.Errorf(wire.CodeInternal,
+			"%s cannot store the job's configuration in %s: %v; nothing of it was kept", builder, dir, errno)
+	}
+	return wire.Errorf(wire.CodeBadRequest, "the job is refused: its configuration: %v", err)
+}

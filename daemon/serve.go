@@ -1,0 +1,220 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"lantage/build"
+	"lantage/discovery"
+	"lantage/wire"
+)
+
+// Command is `lantage serve`.
+type Command struct {
+	Listen      string   // host:port
+	Name        string   // empty: the machine's host name
+	StateDir    string   // PKGDIR caches, distfiles and the jobs' directories
+	MaxJobs     int      // how many jobs run at once
+	Bases       []string // "host", or directories with a whole system in them; the first is preferred
+	NoAdvertise bool
+	Interfaces  []string // to advertise on; none: all that fit
+	Version     string
+	Logger      *slog.Logger
+}
+
+// Run serves until ctx ends. Before it accepts anything it proves that this machine can make build roots, so that what is
+// missing is said at once and to its owner.
+func (c *Command) Run(ctx context.Context) error {
+	if os.Geteuid() != 0 {
+		return errors.New("lantage serve makes build roots, for which it must run as root (sudo lantage serve)")
+	}
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return fmt.Errorf("the state directory: %w", err)
+	}
+	// The ends of the jobs' paths: a build root resolves them itself.
+	stateDir, err := filepath.EvalSymlinks(c.StateDir)
+	if err != nil {
+		return fmt.Errorf("the state directory: %w", err)
+	}
+	unlock, err := lockState(stateDir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ln, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return explainListen(c.Listen, err)
+	}
+	defer ln.Close()
+	runner := &build.Runner{
+		StateDir: stateDir, Cores: runtime.NumCPU(), Memory: memory(), Bases: bases(c.Bases, stateDir), Logger: c.Logger,
+	}
+	if err := runner.Check(ctx); err != nil {
+		return err
+	}
+	hello, err := c.hello(ctx, runner, stateDir)
+	if err != nil {
+		return err
+	}
+	s := &Server{
+		Runner: runner, StateDir: stateDir, Hello: hello, JobLimit: c.MaxJobs, Logger: c.Logger,
+	}
+	c.Logger.Info("ready for jobs", "name", hello.Name, "address", ln.Addr(), "chost", hello.CHOST, "cores", hello.Cores,
+		"jobs", c.MaxJobs, "portage", hello.Portage, "version", c.Version)
+	return c.serve(ctx, s, ln)
+}
+
+// serve runs the server, and the advertiser beside it: mDNS that fails is no reason to end a builder that can be named.
+func (c *Command) serve(ctx context.Context, s *Server, ln net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	advertised := make(chan struct{})
+	go func() {
+		defer close(advertised)
+		if c.NoAdvertise {
+			return
+		}
+		port := ln.Addr().(*net.TCPAddr).Port
+		info := func() discovery.Info { return advertisement(s.hello()) }
+		opt := discovery.AdvertiseOptions{Interfaces: c.Interfaces, Logger: c.Logger}
+		if err := discovery.Advertise(ctx, info, port, opt); err != nil {
+			c.Logger.Error("this builder is not advertised; clients need LANTAGE_HOST", "error", err)
+		}
+	}()
+	err := s.Serve(ctx, ln)
+	cancel()
+	<-advertised // its goodbye
+	return err
+}
+
+// advertisement is what mDNS tells of a hello.
+func advertisement(h wire.Hello) discovery.Info {
+	return discovery.Info{
+		ID: h.ID, Name: h.Name, Proto: wire.NewestVersion, CHOST: h.CHOST, Cores: h.Cores, Memory: h.Memory,
+		Jobs: h.Jobs, JobLimit: h.JobLimit, Load: h.Load, Software: h.Software,
+	}
+}
+
+// hello asks this machine what clients want to know of it.
+func (c *Command) hello(ctx context.Context, runner *build.Runner, stateDir string) (wire.Hello, error) {
+	base := runner.Bases[0]
+	chost, err := base.Query(ctx, "portageq", "envvar", "CHOST")
+	if err != nil {
+		return wire.Hello{}, fmt.Errorf("Portage of the %s base does not answer; is it installed? %w", base.Name(), err)
+	}
+	version, err := base.Query(ctx, "emerge", "--version", "--quiet")
+	if err != nil {
+		return wire.Hello{}, err
+	}
+	id, err := stableID(filepath.Join(stateDir, "id"))
+	if err != nil {
+		return wire.Hello{}, err
+	}
+	h := wire.Hello{
+		Name: c.Name, Software: c.Version, ID: id, CHOST: strings.TrimSpace(string(chost)), Portage: portageVersion(string(version)),
+		Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
+	}
+	for _, b := range runner.Bases {
+		h.Bases = append(h.Bases, b.Name())
+	}
+	if h.Name == "" {
+		if h.Name, err = os.Hostname(); err != nil {
+			return h, err
+		}
+	}
+	return h, advertisement(h).Validate()
+}
+
+var portageVersionRE = regexp.MustCompile(`Portage (\S+)`)
+
+func portageVersion(text string) string {
+	if m := portageVersionRE.FindStringSubmatch(text); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// stableID reads the builder's ID, or makes one on the first start: 16 random hexadecimal digits.
+func stableID(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err == nil && len(strings.TrimSpace(string(b))) == 16 {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var random [8]byte
+	_, _ = rand.Read(random[:])
+	id := hex.EncodeToString(random[:])
+	return id, os.WriteFile(file, []byte(id+"\n"), 0o600)
+}
+
+// lockState makes a second daemon on the same state directory stop: it would take the first one's jobs for leftovers.
+func lockState(dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another lantage serve uses %s; stop it, or give this one a directory of its own (--state-dir)", dir)
+	}
+	return func() { f.Close() }, nil
+}
+
+func explainListen(addr string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use: another lantage serve may run here already (lantage list-builders), or give another "+
+			"port (lantage serve --listen :8474; clients then need LANTAGE_PORT only if they name this builder)", addr)
+	}
+	return fmt.Errorf("cannot listen: %w", err)
+}
+
+// bases turns the names that the owner gave into bases.
+func bases(names []string, stateDir string) []build.Base {
+	var list []build.Base
+	for _, name := range names {
+		if name == "host" {
+			list = append(list, build.HostBase{StateDir: stateDir})
+		} else {
+			list = append(list, build.DirBase{Dir: filepath.Clean(name)})
+		}
+	}
+	return list
+}
+
+// memory is this machine's memory in bytes.
+func memory() int64 {
+	var si syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&si); err != nil {
+		return 4 << 30
+	}
+	return int64(si.Totalram) * int64(si.Unit)
+}
+
+// loadAverage is the 1-minute load average (proc_loadavg(5)).
+func loadAverage() float64 {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	load, _ := strconv.ParseFloat(first, 64)
+	return load
+}
+
+// drainTime is how long sessions may take to say goodbye when the daemon ends.
+const drainTime = 5 * time.Second

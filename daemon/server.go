@@ -1,0 +1,190 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"lantage/build"
+	"lantage/wire"
+)
+
+// Runner runs a job to its end and calls emit for each step of it, from one goroutine. *build.Runner is the
+// real one; its documentation has the contract.
+type Runner interface {
+	Run(ctx context.Context, job build.Job, emit func(build.Event)) (build.Report, error)
+}
+
+// Server takes jobs from clients and has them run. Its exported fields are set before Serve and not changed.
+type Server struct {
+	Runner   Runner
+	StateDir string     // jobs' directories are made in its folder jobs, which is emptied at the start
+	Hello    wire.Hello // what does not change; load and numbers of jobs are filled in for every peer
+	JobLimit int        // jobs that run at once; 0 is 1
+	Logger   *slog.Logger
+
+	sessions sync.WaitGroup
+	running  sync.WaitGroup // jobs
+
+	mu       sync.Mutex // guards the rest
+	conns    map[net.Conn]bool
+	jobs     map[string]*job // that clients can attach to
+	arriving map[string]bool // IDs of jobs whose inputs are on their way
+	waiting  []*job          // the next one first
+	active   int             // jobs that run
+	ended    []*job          // the oldest first
+	closed   bool            // the daemon ends: no job begins any more
+}
+
+// Serve takes connections from ln until ctx ends. Then it closes ln, cancels all jobs, tells the clients so,
+// and returns nil when everything has ended, which takes drainTime at most. An error says what is left
+// running.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	if err := s.sweep(); err != nil {
+		ln.Close()
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { ln.Close() })()
+	err := s.accept(ctx, ln)
+	cancel()
+	return errors.Join(err, s.shutDown())
+}
+
+// sweep removes what the jobs of an earlier daemon have left.
+func (s *Server) sweep() error {
+	s.conns, s.jobs, s.arriving = map[net.Conn]bool{}, map[string]*job{}, map[string]bool{}
+	dir := filepath.Join(s.StateDir, "jobs")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("the directory for jobs: %w", err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("the directory for jobs: %w", err)
+	}
+	for _, entry := range left {
+		s.Logger.Info("removing what is left of an earlier job", "job", entry.Name())
+		if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+			return fmt.Errorf("what an earlier lantage serve left cannot be removed; does one of its builds still "+
+				"run? %w", err)
+		}
+	}
+	return nil
+}
+
+// accept starts a session for each connection. Errors of Accept pass (no file descriptors are left, for
+// instance), but that of a closed listener.
+func (s *Server) accept(ctx context.Context, ln net.Listener) error {
+	places, refusals := make(chan struct{}, maxSessions), make(chan struct{}, maxSessions)
+	for {
+		conn, err := ln.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("cannot take connections any more: %w", err)
+		case err != nil:
+			s.Logger.Error("a connection could not be taken", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+			continue
+		}
+		busy := wire.Errorf(wire.CodeBusy, "%s has too many connections, try again later", s.Hello.Name)
+		switch {
+		case take(places):
+			s.start(conn, func() { s.session(ctx, conn) }, places)
+		case take(refusals):
+			s.start(conn, func() { wire.Refuse(conn, busy) }, refusals)
+		default:
+			conn.Close()
+		}
+	}
+}
+
+// take takes a place if one is free.
+func take(places chan struct{}) bool {
+	select {
+	case places <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// start runs fn for a connection, in a place that was taken.
+func (s *Server) start(conn net.Conn, fn func(), places chan struct{}) {
+	s.mu.Lock()
+	s.conns[conn] = true
+	s.mu.Unlock()
+	s.sessions.Go(func() {
+		defer func() {
+			conn.Close()
+			s.mu.Lock()
+			delete(s.conns, conn)
+			s.mu.Unlock()
+			<-places
+		}()
+		fn()
+	})
+}
+
+// shutDown ends all jobs and sessions.
+func (s *Server) shutDown() error {
+	s.cancelAll(fmt.Errorf("%s is shutting down", s.Hello.Name))
+	jobs, sessions := closedWhenDone(&s.running), closedWhenDone(&s.sessions)
+	deadline := time.NewTimer(drainTime)
+	defer deadline.Stop()
+	var err error
+	select {
+	case <-jobs:
+		select {
+		case <-sessions:
+		case <-deadline.C:
+		}
+	case <-deadline.C:
+		err = fmt.Errorf("jobs did not end within %v of being cancelled", drainTime)
+	}
+	s.mu.Lock()
+	for conn := range s.conns {
+		conn.Close()
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err // sessions may wait for these jobs, and their directories are in use
+	}
+	<-sessions
+	s.forgetAll()
+	return nil
+}
+
+func closedWhenDone(wg *sync.WaitGroup) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	return done
+}
+
+// hello is what this builder says of itself now.
+func (s *Server) hello() wire.Hello {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.Hello
+	h.Load, h.Jobs, h.Waiting, h.JobLimit = loadAverage(), s.active, len(s.waiting), s.limit()
+	return h
+}
+
+func (s *Server) limit() int { return max(1, s.JobLimit) }
