@@ -1,0 +1,158 @@
+// Lantage has the packages of a weak Gentoo machine built by a strong one on the same LAN, with the weak one's own
+// configuration. One program is both ends; ARCHITECTURE.md shows the way of a job through its packages.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"lantage/build"
+	"lantage/client"
+	"lantage/daemon"
+)
+
+// version is set by the Makefile.
+var version = "0.1-dev"
+
+// cli is the grammar. Lantage's own flags stand before the word emerge; all that follows it belongs to emerge.
+type cli struct {
+	Builder    string `help:"The builder: name, address, address:port. It wins over discovery." placeholder:"HOST" env:"LANTAGE_HOST"`
+	Port       string `help:"The builder's port, if --builder does not say it." placeholder:"PORT" env:"LANTAGE_PORT"`
+	NoInstall  bool   `help:"Keep the binary packages in an archive and print how to install them."`
+	NoFallback bool   `help:"Without a builder, stop instead of building here."`
+	Verbose    bool   `short:"v" help:"Show the build logs as they are written."`
+
+	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does with these arguments, built elsewhere."`
+	Serve        serveCmd        `cmd:"" help:"Be a builder."`
+	ListBuilders listBuildersCmd `cmd:"" help:"Show the builders on the LAN."`
+	Version      versionCmd      `cmd:"" help:"Show the version."`
+	BuildRoot    buildRootCmd    `cmd:"" hidden:""`
+}
+
+type emergeCmd struct {
+	Args []string `arg:"" optional:"" help:"emerge's own arguments."`
+}
+
+type serveCmd struct {
+	Listen      string   `default:":8473" placeholder:"ADDR:PORT" help:"Where to listen (${default})."`
+	Name        string   `placeholder:"NAME" help:"What clients call this builder (the host name)."`
+	StateDir    string   `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Where caches and jobs live (${default})."`
+	MaxJobs     int      `default:"1" placeholder:"N" help:"How many jobs run at once (${default})."`
+	Bases       []string `default:"host" placeholder:"BASE" help:"What jobs are built on: host, or a directory with a whole system (${default})."`
+	NoAdvertise bool     `help:"Do not announce this builder by mDNS."`
+	Interface   []string `placeholder:"NAME" help:"Announce on these interfaces only."`
+}
+
+type listBuildersCmd struct {
+	JSON bool          `name:"json" help:"As JSON, for programs."`
+	Wait time.Duration `default:"1200ms" placeholder:"TIME" help:"How long to listen for answers (${default})."`
+}
+
+type versionCmd struct{}
+
+type buildRootCmd struct {
+	Stage string `arg:""`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // from then on a second signal kills at once
+	os.Exit(exitStatus(run(ctx, os.Args, os.Stdout, os.Stderr), os.Stderr))
+}
+
+// run parses the command line and runs the command.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var c cli
+	helped := false
+	parser, err := kong.New(&c, kong.Name("lantage"), kong.Writers(stdout, stderr),
+		kong.Description("Build the packages of this Gentoo machine on a stronger one of the same LAN."),
+		kong.Exit(func(int) { helped = true }), kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return err
+	}
+	name, args := filepath.Base(args[0]), args[1:]
+	if name == "lantaged" {
+		args = append([]string{"serve"}, args...)
+	}
+	k, err := parser.Parse(args)
+	if helped {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w (lantage --help shows what there is)", err)
+	}
+	return k.Run(&c, stdio{os.Stdin, stdout, stderr})
+}
+
+// stdio is what commands read from and write to.
+type stdio struct {
+	in       *os.File
+	out, err io.Writer
+}
+
+// exitStatus is the one place where errors become exit statuses: emerge's own is passed on, any other error is 1.
+func exitStatus(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(stderr, "lantage: "+text)
+	}
+	if coded, ok := errors.AsType[interface {
+		error
+		ExitCode() int
+	}](err); ok {
+		return coded.ExitCode()
+	}
+	return 1
+}
+
+// Run does what emerge does.
+func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	return (&client.Emerge{
+		Args: e.Args, Host: c.Builder, Port: c.Port, NoInstall: c.NoInstall, NoFallback: c.NoFallback,
+		Verbose: c.Verbose, Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
+	}).Run(ctx)
+}
+
+// Run shows the builders.
+func (l *listBuildersCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	return (&client.ListBuilders{
+		Host: c.Builder, Port: c.Port, Wait: l.Wait, JSON: l.JSON, Version: version, Stdout: io.out,
+	}).Run(ctx)
+}
+
+// Run serves as a builder until a signal ends it.
+func (s *serveCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	level := slog.LevelInfo
+	if c.Verbose {
+		level = slog.LevelDebug
+	}
+	return (&daemon.Command{
+		Listen: s.Listen, Name: s.Name, StateDir: s.StateDir, MaxJobs: s.MaxJobs, Bases: s.Bases,
+		NoAdvertise: s.NoAdvertise, Interfaces: s.Interface, Version: version,
+		Logger: slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level})),
+	}).Run(ctx)
+}
+
+// Run shows the version.
+func (*versionCmd) Run(io stdio) error {
+	_, err := fmt.Fprintln(io.out, "lantage", version)
+	return err
+}
+
+// Run is a process of a build root; see package build.
+func (b *buildRootCmd) Run() error {
+	build.ChildMain(b.Stage)
+	return nil
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"lantage/client"
+)
+
+// TestLayers holds who may import whom: the table of ARCHITECTURE.md.
+func TestLayers(t *testing.T) {
+	allowed := map[string][]string{
+		"lantage":           {"lantage/build", "lantage/client", "lantage/daemon"},
+		"lantage/client":    {"lantage/archive", "lantage/discovery", "lantage/gentoo", "lantage/wire"},
+		"lantage/daemon":    {"lantage/archive", "lantage/build", "lantage/discovery", "lantage/gentoo", "lantage/wire"},
+		"lantage/build":     {"lantage/gentoo"},
+		"lantage/wire":      nil,
+		"lantage/gentoo":    nil,
+		"lantage/archive":   nil,
+		"lantage/discovery": nil,
+	}
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		may, ours := allowed[fields[0]]
+		if !ours {
+			if !strings.HasPrefix(fields[0], "lantage/test/") {
+				t.Errorf("package %s has no row in the table of layers", fields[0])
+			}
+			continue
+		}
+		seen++
+		for _, imported := range fields[1:] {
+			if strings.HasPrefix(imported, "lantage") && !slices.Contains(may, imported) {
+				t.Errorf("%s imports %s", fields[0], imported)
+			}
+		}
+	}
+	if seen != len(allowed) {
+		t.Errorf("%d of the %d packages in the table exist", seen, len(allowed))
+	}
+}
+
+// TestPackageComments: every package says what it is for.
+func TestPackageComments(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}|{{.Doc}}`, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if path, doc, _ := strings.Cut(strings.TrimSpace(line), "|"); doc == "" {
+			t.Errorf("package %s has no comment", path)
+		}
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+		text   string
+	}{
+		{nil, 0, ""},
+		{errors.New("it broke"), 1, "lantage: it broke\n"},
+		{&client.ExitError{Code: 13}, 13, ""},
+		{&client.ExitError{Code: 4, Err: errors.New("no builder")}, 4, "lantage: no builder\n"},
+	} {
+		var stderr bytes.Buffer
+		if got := exitStatus(c.err, &stderr); got != c.status || stderr.String() != c.text {
+			t.Errorf("exitStatus(%v) = %d, %q; want %d, %q", c.err, got, stderr.String(), c.status, c.text)
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string // in what is printed, or in the error
+	}{
+		{[]string{"lantage", "version"}, "lantage " + version},
+		{[]string{"lantage", "--help"}, "emerge [<args> ...]"},
+		{[]string{"lantaged", "--help"}, "--state-dir"},
+		{[]string{"lantage", "--frobnicate"}, "lantage --help"},
+		{[]string{"lantage"}, "lantage --help"},
+	} {
+		var out bytes.Buffer
+		if err := run(context.Background(), c.args, &out, &out); err != nil {
+			out.WriteString(err.Error())
+		}
+		if !strings.Contains(out.String(), c.want) {
+			t.Errorf("%q prints %q, without %q", c.args, out.String(), c.want)
+		}
+	}
+}
