@@ -22,9 +22,9 @@ import (
 	"strings"
 )
 
-// Header describes one entry. Its Name is clean: what ValidName accepts, or "." for the top directory
-// itself. Its Typeflag is tar.TypeReg, tar.TypeDir, tar.TypeSymlink or tar.TypeLink. Linkname is as the
-// sender wrote it.
+// Header describes one entry. Its Name is clean: what ValidName accepts, or "." for the top directory itself.
+// Its Typeflag is tar.TypeReg, tar.TypeDir, tar.TypeSymlink or tar.TypeLink. The Linkname of a hard link is
+// clean too, that of a symbolic link is as the sender wrote it.
 type Header = tar.Header
 
 // Limits bound what a Reader accepts. A zero field means the default given with it.

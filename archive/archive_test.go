@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,7 +26,8 @@ import (
 
 var allXattrs = []string{"user.lantage", "user.empty"}
 
-// makeTree fills a new directory with one of everything an archive can hold, odd names and attributes included.
+// makeTree fills a new directory with one of everything an archive can hold, odd names and attributes
+// included.
 func makeTree(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -44,6 +46,8 @@ func makeTree(t *testing.T) string {
 		{"odd/latin1-\xe9\xff", []byte("y"), 0o644},
 		{"odd/grüße", []byte("z"), 0o644},
 		{"odd/-rf", []byte("-"), 0o400},
+		{".hidden/.f", []byte("."), 0o644},
+		{"..two/-dir/...", []byte("."), 0o644},
 		{"odd/trailing.", []byte("."), 0o644},
 		{"long/" + long + "/" + long + "/" + long + "/f", []byte("deep"), 0o644},
 		{"long/" + strings.Repeat("n", 255), []byte("wide"), 0o644},
@@ -146,7 +150,7 @@ func TestRoundTrip(t *testing.T) {
 		if diff := cmp.Diff(describe(t, dir, 1), describe(t, out, 1)); diff != "" {
 			t.Errorf("level %d: the tree came back different (-sent +got):\n%s", level, diff)
 		}
-		want := Stats{Files: 13, Dirs: 10, Symlinks: 2, HardLinks: 2, Bytes: stats.Bytes}
+		want := Stats{Files: 15, Dirs: 13, Symlinks: 2, HardLinks: 2, Bytes: stats.Bytes}
 		if stats != want || stats.Bytes < 3*blockBytes {
 			t.Errorf("stats %+v, want %+v", stats, want)
 		}
@@ -293,7 +297,45 @@ func TestFlushIsLive(t *testing.T) {
 	}
 }
 
-// What is there after Flush is whole tar blocks, for readers that want the padding with the entry, as GNU tar does.
+// The same without root's privileges: modes that lock the caller out come last, whatever the order of
+// entries.
+func TestExtractLockedDirectories(t *testing.T) {
+	dir := func(name string, mode int64) entry {
+		return entry{Header: tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: mode}}
+	}
+	data := gz(t, tarOf(t, dir("./", 0), dir("-d/", 0), dir("a/", 0), dir("a/b/", 0),
+		dir("a/b/c/", 0o100), dir("a/b/", 0o200),
+		file("a/b/c/f", "x"), link(tar.TypeLink, "a/l", "a/b/c/f"), link(tar.TypeLink, "a/m", "a/l")))
+	out := t.TempDir()
+	if os.Geteuid() == 0 {
+		must(t, os.Chown(out, 65534, -1))
+	}
+	root := openRoot(t, out)
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine, and its user with it
+		if os.Geteuid() == 0 {
+			_, _ = unix.SetfsuidRetUid(65534) // takes CAP_DAC_OVERRIDE from this thread, see credentials(7)
+		}
+		_, err := Extract(t.Context(), bytes.NewReader(data), root, ExtractOptions{})
+		done <- err
+	}()
+	must(t, <-done)
+	for _, tc := range []struct {
+		name string
+		mode fs.FileMode
+	}{{".", 0}, {"-d", 0}, {"a", 0}, {"a/b", 0o200}, {"a/b/c", 0o100}} {
+		fi, err := os.Lstat(filepath.Join(out, tc.name))
+		must(t, err)
+		if fi.Mode().Perm() != tc.mode {
+			t.Errorf("%s has mode %v, want %v", tc.name, fi.Mode(), tc.mode)
+		}
+		must(t, os.Chmod(filepath.Join(out, tc.name), 0o700))
+	}
+}
+
+// What is there after Flush is whole tar blocks, for readers that want the padding with the entry, as GNU
+// tar does.
 func TestFlushPads(t *testing.T) {
 	var buf bytes.Buffer
 	w := NewWriter(&buf, Options{})

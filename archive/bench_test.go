@@ -15,9 +15,9 @@ import (
 	"github.com/klauspost/pgzip"
 )
 
-// BenchmarkLevel sends one entry of 128 MiB through a TCP connection on the loopback, writer and reader in this
-// process, and compares compression levels and block sizes with a plain copy through the same connection. It is
-// where Level's settings come from. cpu-s/GB is the processor time of both ends together.
+// BenchmarkLevel sends one entry of 128 MiB through a TCP connection on the loopback, writer and reader in
+// this process, and compares compression levels and block sizes with a plain copy through the same
+// connection. It is where Level's settings come from. cpu-s/GB is the processor time of both ends together.
 func BenchmarkLevel(b *testing.B) {
 	kinds := []struct {
 		name string
@@ -36,7 +36,9 @@ func BenchmarkLevel(b *testing.B) {
 			})
 		})
 		for _, level := range []int{pgzip.NoCompression, pgzip.HuffmanOnly, 1, 3, 6} {
-			for _, shape := range [][2]int{{64 << 10, 2}, {128 << 10, 2}, {256 << 10, 2}, {256 << 10, 4}, {1 << 20, 2}} {
+			for _, shape := range [][2]int{
+				{64 << 10, 2}, {128 << 10, 2}, {256 << 10, 2}, {256 << 10, 4}, {1 << 20, 2},
+			} {
 				b.Run(fmt.Sprintf("%s/level=%d,block=%dKx%d", kind.name, level, shape[0]>>10, shape[1]),
 					func(b *testing.B) {
 						measure(b, kind.data, func(w io.Writer, r io.Reader, size int64) error {
@@ -124,8 +126,8 @@ func incompressible(n int) []byte {
 	return data
 }
 
-// ownSource is text: this package. It is longer than gzip's window of 32 KiB, so repeating it does not make it
-// compress better.
+// ownSource is text: this package. It is longer than gzip's window of 32 KiB, so repeating it does not make
+// it compress better.
 func ownSource(tb testing.TB) []byte {
 	files, err := filepath.Glob("*.go")
 	if err != nil {

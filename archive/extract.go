@@ -113,7 +113,7 @@ func (x *extractor) run(ctx context.Context) error {
 			continue // named again later in the archive
 		}
 		if err := x.finishDir(hdr); err != nil {
-			return fmt.Errorf("extract %q: %w", hdr.Name, err)
+			return fmt.Errorf("extract %q: %w", path.Clean(hdr.Name), err)
 		}
 	}
 	return nil
@@ -208,13 +208,16 @@ func (x *extractor) hardLink(parent *os.Root, base string, hdr *Header) error {
 	return nil
 }
 
-// maxDirsBytes bounds what waits in extractor.dirs: some 100,000 directories, five times those of ::gentoo.
+// maxDirsBytes bounds what waits in extractor.dirs: some 90,000 directories, twice those of ::gentoo.
 const maxDirsBytes = 32 << 20
 
 func (x *extractor) laterDir(hdr *Header) error {
 	later := &Header{
 		Name: hdr.Name, Mode: hdr.Mode, ModTime: hdr.ModTime, Uid: hdr.Uid, Gid: hdr.Gid,
 		PAXRecords: map[string]string{},
+	}
+	if later.Name == "." {
+		later.Name = "" // the tree's word for the top, and before all others in their order
 	}
 	x.dirsBytes += int64(len(hdr.Name)) + 300
 	for _, name := range x.opt.Xattrs {
@@ -224,7 +227,7 @@ func (x *extractor) laterDir(hdr *Header) error {
 		}
 	}
 	if x.dirsBytes > maxDirsBytes {
-		return &LimitError{Limit: "bytes in the names of directories", Max: maxDirsBytes}
+		return &LimitError{Limit: "bytes in the names and attributes of directories", Max: maxDirsBytes}
 	}
 	x.dirs = append(x.dirs, later)
 	x.stats.Dirs++
@@ -232,7 +235,7 @@ func (x *extractor) laterDir(hdr *Header) error {
 }
 
 func (x *extractor) finishDir(hdr *Header) error {
-	d, err := x.tree.enter(strings.TrimPrefix(hdr.Name, "."))
+	d, err := x.tree.enter(hdr.Name)
 	if err != nil {
 		return err
 	}
@@ -241,10 +244,11 @@ func (x *extractor) finishDir(hdr *Header) error {
 		return err
 	}
 	defer f.Close()
-	if err := x.attributes(f, hdr); err != nil {
+	// The time comes first: the mode can forbid to look up "." in the directory.
+	if err := d.Chtimes(".", time.Time{}, hdr.ModTime); err != nil {
 		return err
 	}
-	return d.Chtimes(".", time.Time{}, hdr.ModTime)
+	return x.attributes(f, hdr)
 }
 
 // staysInside reports whether a link of that name and target surely leads to a place in the root. Only

@@ -64,8 +64,8 @@ func samples(tb testing.TB) (all [][]byte) {
 	return all
 }
 
-// FuzzExtract extracts any tar stream, compressed here because no mutation survives gzip's checksum. Nothing may
-// change outside of the root, nor the file that was in it, and every link made must lead inside.
+// FuzzExtract extracts any tar stream, compressed here because no mutation survives gzip's checksum. Nothing
+// may change outside of the root, nor the file that was in it, and every link made must lead inside.
 func FuzzExtract(f *testing.F) {
 	for _, data := range samples(f) {
 		r, err := gzip.NewReader(bytes.NewReader(data))

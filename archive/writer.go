@@ -27,9 +27,10 @@ type Options struct {
 	Level Level
 }
 
-// A block of blockBytes is compressed at a time, concurrentBlocks at once. With input, output and pgzip's copy of
-// the block's tail, a Writer holds up to 3 × blockBytes × (concurrentBlocks + 2): 3 MiB, and for text a compressor
-// of 1 MiB for each. Smaller blocks are slower, larger ones are not faster (BenchmarkLevel).
+// A block of blockBytes is compressed at a time, concurrentBlocks at once. With input, output and pgzip's
+// copy of the block's tail, a Writer holds up to 3 × blockBytes × (concurrentBlocks + 2): 3 MiB, and for
+// text a compressor of 1 MiB for each. Smaller blocks are slower, larger ones are not faster
+// (BenchmarkLevel).
 const (
 	blockBytes       = 256 << 10
 	concurrentBlocks = 2
@@ -50,7 +51,7 @@ type Writer struct {
 // NewWriter returns a Writer that writes to w. Close must be called, also after an error: it ends the
 // goroutines.
 func NewWriter(w io.Writer, opt Options) *Writer {
-	level := 3 // 6 makes text a tenth smaller for half as much again of processor time
+	level := 3 // 6 makes text a tenth smaller for a quarter more processor time
 	if opt.Level == ForBinpkgs {
 		level = pgzip.NoCompression
 	}

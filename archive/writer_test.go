@@ -116,7 +116,8 @@ func TestFileChanges(t *testing.T) {
 	}
 }
 
-// AddFile and AddTree see a file that grows between Stat and the last read: here one whose size Stat calls 0.
+// AddFile and AddTree see a file that grows between Stat and the last read: here one whose size Stat calls
+// 0.
 func TestFileGrows(t *testing.T) {
 	f, err := os.Open("/proc/self/status")
 	must(t, err)
@@ -129,7 +130,8 @@ func TestFileGrows(t *testing.T) {
 	w.Close()
 	w = NewWriter(&buf, Options{})
 	root := openRoot(t, "/proc/self")
-	err = w.AddTree(t.Context(), root, ".", "", func(path string, _ fs.FileInfo) bool { return path == "status" })
+	status := func(path string, _ fs.FileInfo) bool { return path == "status" }
+	err = w.AddTree(t.Context(), root, ".", "", status)
 	if err == nil || !strings.Contains(err.Error(), "grew") {
 		t.Errorf("AddTree: %v", err)
 	}
@@ -140,7 +142,8 @@ func TestFileGrows(t *testing.T) {
 func checkStaysCut(t *testing.T, w *Writer, buf *bytes.Buffer, err error) {
 	t.Helper()
 	for name, again := range map[string]error{
-		"AddBytes": w.AddBytes("next", nil, 0o644), "Flush": w.Flush(), "Close": w.Close(), "Close again": w.Close(),
+		"AddBytes": w.AddBytes("next", nil, 0o644), "Flush": w.Flush(), "Close": w.Close(),
+		"Close again": w.Close(),
 	} {
 		if !errors.Is(again, err) {
 			t.Errorf("%s after the error: %v", name, again)
@@ -242,8 +245,8 @@ func TestAddTreeCancel(t *testing.T) {
 	}
 }
 
-// A lost connection is an error at the latest in Flush and Close, and Close leaves no goroutine: synctest fails
-// when one stays behind.
+// A lost connection is an error at the latest in Flush and Close, and Close leaves no goroutine: synctest
+// fails when one stays behind.
 func TestWriteError(t *testing.T) {
 	lost := errors.New("connection lost")
 	for _, level := range []Level{ForText, ForBinpkgs} {

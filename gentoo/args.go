@@ -102,8 +102,7 @@ func (a Args) Local() (reason string, ok bool) {
 const (
 	asking       = "--ask --ask-enter-invalid --alert --read-news"
 	formChanging = `--alphabetical --color --columns --debug --nospinner --pretend --quiet
-		--quiet-repo-display --tree
-		--unordered-display --verbose`
+		--quiet-repo-display --tree --unordered-display --verbose`
 )
 
 // PretendArgs returns the same command for planning: emerge prints its merge list in the one form that

@@ -154,6 +154,17 @@ func TestLocal(t *testing.T) {
 	}
 }
 
+func TestErrorsSayWhatToType(t *testing.T) {
+	for line, want := range map[string]string{
+		"--verb x": "--verbose, --verbose-conflicts", "--nosuch x": `"--nosuch"`, "--root": "--root needs an argument",
+		"--ask=maybe x": `"maybe"`, "-1z x": "-z", "--pretend=y x": "takes no argument",
+	} {
+		if err := ParseArgs(strings.Fields(line)).Err; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v does not say %s", line, err, want)
+		}
+	}
+}
+
 func TestAskIsWhatHoldsLast(t *testing.T) {
 	for line, want := range map[string]bool{
 		"-a x/y": true, "x/y --ask": true, "-a --ask=n x/y": false, "--ask=n -a x/y": true, "-a n x/y": false,
@@ -196,6 +207,7 @@ func TestMergeArgs(t *testing.T) {
 		"--with-bdeps-auto=n x":          "--with-bdeps-auto=n " + end + " x",
 		"--usepkg-exclude a/b -b x":      "--buildpkg --with-bdeps=y " + end + " x",
 		"--binpkg-respect-use=n -1 -q x": "--oneshot --quiet --with-bdeps=y " + end + " x",
+		"--usepkg-include a/b x":         "--with-bdeps=y " + end + " x",
 		"--nobindeps -t x":               "--tree --with-bdeps=y " + end + " x",
 	} {
 		if got := strings.Join(ParseArgs(strings.Fields(line)).MergeArgs(), " "); got != want {

@@ -106,7 +106,7 @@ var logDateRE = regexp.MustCompile(`^[0-9]{8}-[0-9]{6}\.log(\.gz)?$`)
 func ParseBuildLogName(rel string) (CPV, error) {
 	parts := strings.Split(path.Base(rel), ":")
 	dir := path.Dir(rel)
-	if category, ok := strings.CutPrefix(dir, "build/"); ok && len(parts) == 2 {
+	if category, ok := strings.CutPrefix(dir, "build/"); ok {
 		parts = append([]string{category}, parts...)
 	} else if dir != "." {
 		return CPV{}, errNotBuildLog(rel)

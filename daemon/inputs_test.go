@@ -1,0 +1,176 @@
+package daemon
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"lantage/archive"
+	"lantage/build"
+	"lantage/wire"
+)
+
+// tarOf packs whatever a hostile client could.
+func tarOf(t *testing.T, entries ...tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	gz := gzip.NewWriter(&b)
+	tw := tar.NewWriter(gz)
+	for _, h := range entries {
+		if h.Mode == 0 {
+			h.Mode = 0o644
+		}
+		if err := tw.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tw.Write(make([]byte, h.Size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(tw.Close(), gz.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func link(name, target string) tar.Header {
+	return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target}
+}
+
+func file(name string, size int64) tar.Header {
+	return tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size}
+}
+
+func dir(name string) tar.Header {
+	return tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755}
+}
+
+func TestHostileInputs(t *testing.T) {
+	defer func(l archive.Limits) { inputsLimits = l }(inputsLimits)
+	inputsLimits.Entries, inputsLimits.Bytes, inputsLimits.EntryBytes = 100, 1<<20, 512<<10
+	good := tarOf(t, file("etc/portage/make.conf", 10))
+	many := make([]tar.Header, inputsLimits.Entries+1)
+	for i := range many {
+		many[i] = dir("etc/portage")
+	}
+	tests := map[string][]byte{
+		"no archive":            []byte("hello"),
+		"nothing":               nil,
+		"cut":                   good[:len(good)-9],
+		"bytes behind":          append(bytes.Clone(good), "x"...),
+		"upwards":               tarOf(t, file("etc/portage/../../../x", 1)),
+		"absolute":              tarOf(t, file("/etc/portage/x", 1)),
+		"device":                tarOf(t, tar.Header{Typeflag: tar.TypeChar, Name: "etc/portage/x"}),
+		"fifo":                  tarOf(t, tar.Header{Typeflag: tar.TypeFifo, Name: "etc/portage/x"}),
+		"beside etc":            tarOf(t, file("usr/x", 1)),
+		"beside portage":        tarOf(t, file("etc/passwd", 1)),
+		"etc is a link":         tarOf(t, link("etc", "/etc")),
+		"portage is a link":     tarOf(t, link("etc/portage", "/etc/portage")),
+		"through a link":        tarOf(t, link("etc/portage/x", "/tmp"), file("etc/portage/x/y", 1)),
+		"link out, relative":    tarOf(t, link("etc/portage/x", "../../../../etc/shadow")),
+		"hard link to the host": tarOf(t, tar.Header{Typeflag: tar.TypeLink, Name: "etc/portage/x", Linkname: "etc/shadow"}),
+		"twice":                 tarOf(t, file("etc/portage/x", 1), file("etc/portage/x", 1)),
+		"large entry":           tarOf(t, file("etc/portage/x", inputsLimits.EntryBytes+1)),
+		"bomb":                  tarOf(t, file("etc/portage/a", 400<<10), file("etc/portage/b", 400<<10), file("etc/portage/c", 400<<10)),
+		"too many":              tarOf(t, many...),
+	}
+	r := newRig(t, 1)
+	for name, inputs := range tests {
+		p := r.dial()
+		p.submitWith(jobOf(1, "a/one-1"), inputs)
+		text := p.refused(wire.CodeBadRequest)
+		if !strings.HasPrefix(text, "the job is refused: its configuration: ") {
+			t.Errorf("%s: error %q", name, text)
+		}
+		p.close()
+	}
+	r.shutDown() // when all sessions have ended
+	if dirs := r.jobDirs(); len(dirs) != 0 || len(r.runner.runs) != 0 {
+		t.Errorf("directories %q are left and %d jobs ran", dirs, len(r.runner.runs))
+	}
+}
+
+func TestLinksInInputs(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.dial()
+	p.submitWith(jobOf(1, "a/one-1"), tarOf(t,
+		file("etc/portage/real", 3), link("etc/portage/a", "real"), link("etc/portage/d/b", "../real"),
+		link("etc/portage/c", "x/../real"), link("etc/portage/patches", "/var/db/repos/x/patches"),
+	))
+	run := r.next()
+	for name, want := range map[string]string{
+		"a": "real", "d/b": "../real", "c": "x/../real", "patches": "/var/db/repos/x/patches",
+	} {
+		if got, err := os.Readlink(filepath.Join(run.job.Inputs, "etc/portage", name)); got != want {
+			t.Errorf("%s leads to %q, want %q, %v", name, got, want, err)
+		}
+	}
+	run.finish(build.StateSkipped)
+}
+
+// TestDamagedStream: the stream's own count and hash are checked, not only gzip's.
+func TestDamagedStream(t *testing.T) {
+	r := newRig(t, 1)
+	good := tarOf(t, file("etc/portage/make.conf", 10))
+	sum := sha256.Sum256(good)
+	for name, end := range map[string][]byte{
+		"count": append(binary.BigEndian.AppendUint64(nil, uint64(len(good)+1)), sum[:]...),
+		"hash":  append(binary.BigEndian.AppendUint64(nil, uint64(len(good))), make([]byte, 32)...),
+	} {
+		raw := r.dialRaw()
+		raw.frame(wire.TypeSubmit, jsonOf(t, jobOf(1, "a/one-1")))
+		raw.frame(wire.TypeData, append([]byte{byte(wire.StreamInputs)}, good...))
+		raw.frame(wire.TypeEnd, append([]byte{byte(wire.StreamInputs)}, end...))
+		if text := raw.refusal(); !strings.Contains(text, "bad-request") {
+			t.Errorf("%s: the last words are %q", name, text)
+		}
+	}
+	if len(r.runner.runs) != 0 {
+		t.Error("a job ran")
+	}
+}
+
+func TestInputsError(t *testing.T) {
+	full := &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
+	err := inputsError(full, "/var/lib/lantage/jobs/1", "tower")
+	if !errors.Is(err, &wire.Error{Code: wire.CodeInternal}) || err.Error() != "tower cannot store the job's configuration in "+
+		"/var/lib/lantage/jobs/1: no space left on device; nothing of it was kept" {
+		t.Errorf("a full disk: %v", err)
+	}
+	for _, want := range []error{nil, wire.ErrLost, wire.ErrProtocol} {
+		if got := inputsError(want, "/", "tower"); got != want {
+			t.Errorf("%v became %v", want, got)
+		}
+	}
+}
+
+// TestStateDirGone is as near to a full disk as a test comes: the job's directory cannot be made.
+func TestStateDirGone(t *testing.T) {
+	r := newRig(t, 1)
+	r.dial()
+	if err := os.Remove(filepath.Join(r.dir, "jobs")); err != nil {
+		t.Fatal(err)
+	}
+	p := r.dial()
+	p.submitWith(jobOf(1, "a/one-1"), nil)
+	if text := p.refused(wire.CodeInternal); !strings.Contains(text, "tower cannot store") {
+		t.Errorf("error %q", text)
+	}
+	q := r.dial() // the place was given back
+	q.send(wire.TypeAttach, wire.Attach{ID: jobOf(1).ID})
+	q.refused(wire.CodeUnknownJob)
+}
+
+// endOf is the body of the end frame of inputs.
+func endOf(content []byte) []byte {
+	sum := sha256.Sum256(content)
+	return append(binary.BigEndian.AppendUint64([]byte{byte(wire.StreamInputs)}, uint64(len(content))), sum[:]...)
+}
