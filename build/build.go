@@ -131,7 +131,11 @@ func (r *Runner) Check(ctx context.Context) error {
 }
 
 func (r *Runner) check(ctx context.Context, base Base) error {
-	dir, err := os.MkdirTemp(r.StateDir, "check-")
+	jobs := filepath.Join(r.StateDir, "jobs") // whose leftovers are removed
+	if err := os.MkdirAll(jobs, 0o700); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(jobs, "check-")
 	if err != nil {
 		return err
 	}

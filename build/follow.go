@@ -30,6 +30,8 @@ type follower struct {
 	files  map[string]*tail
 	states map[gentoo.CPV]*progress
 	all    *os.File // Job.Log
+
+	begun, total int // packages; emerge counts anew when it goes on after a failure, and this does not
 }
 
 // progress is what is known of a package.
@@ -167,7 +169,12 @@ func (f *follower) emergeLine(line string) {
 	p := f.progress(e.CPV)
 	switch e.Kind {
 	case gentoo.LogStart:
-		p.n, p.of, p.state = e.N, e.M, StateBuilding
+		f.total = max(f.total, e.M)
+		if p.n == 0 {
+			f.begun++
+			p.n = f.begun
+		}
+		p.of, p.state, p.phase = f.total, StateBuilding, ""
 		f.update(e.CPV, p)
 	case gentoo.LogMergingBinary:
 		f.results.reused(e.CPV, e.Path)

@@ -32,6 +32,7 @@ var script = []struct {
 	{0, wire.Event{Kind: wire.EventQueued, Position: 1}},
 	{5, wire.Event{Kind: wire.EventStarted}},
 	{6, ended("dev-libs/greet-2", 1, wire.StateReused, "")},
+	{6, building("app-misc/hello-1.1-r1", 2, "")},
 	{6, building("app-misc/hello-1.1-r1", 2, "unpack")},
 	{7, building("app-misc/hello-1.1-r1", 2, "compile")},
 	{8, building("lab-fail/compile-1", 3, "\x1b[2J")},
@@ -75,13 +76,13 @@ func TestStatusLineOnATerminal(t *testing.T) {
 	tick := make(chan time.Time)
 	s := &screen{out: &out, tty: true, width: func() int { return 60 }}
 	d := newDisplay(s, newBoard("tower", 3), func() time.Time { return now }, tick)
-	for _, s := range script[1:5] {
+	for _, s := range script[1:6] {
 		d.do(func() { now = start.Add(time.Duration(s.second) * time.Second) })
 		d.event(s.event)
 	}
 	d.do(func() { now = start.Add(50 * time.Second) })
 	tick <- start
-	d.event(script[7].event)
+	d.event(script[8].event)
 	d.close()
 	got := strings.ReplaceAll(out.String(), "\r\x1b[K", "\n<")
 	want := `
@@ -92,6 +93,7 @@ func TestStatusLineOnATerminal(t *testing.T) {
 <(1 of 3) dev-libs/greet-2 was built before, nothing to compile
 
 <[1/3] waiting for tower
+<[1/3] (2 of 3) app-misc/hello-1.1-r1 starting 0:00
 <[1/3] (2 of 3) app-misc/hello-1.1-r1 unpack 0:00
 <[1/3] (2 of 3) app-misc/hello-1.1-r1 unpack 0:01
 <[1/3] (2 of 3) app-misc/hello-1.1-r1 compile 0:01

@@ -172,6 +172,28 @@ func TestNoBuilder(t *testing.T) {
 	wantStatus(t, e.Run(t.Context()), ExitNoFallback, &out)
 }
 
+// --no-install never merges, so it does not fall back on what would.
+func TestNoInstallWithoutBuilder(t *testing.T) {
+	m := newMachine(t)
+	var out buffer
+	e := m.emerge("", &out, "lab/b")
+	e.NoInstall = true
+	wantStatus(t, e.Run(t.Context()), ExitNoFallback, &out)
+	b := newBuilder(t, func(d *dialog) {
+		d.submit()
+		d.built("lab/a-1", "binpkg a")
+		d.send(wire.TypeError, wire.Errorf(wire.CodeShutdown, "over"))
+		d.drain()
+	})
+	e = m.emerge(b.addr(), &out, "lab/b")
+	e.NoInstall = true
+	wantStatus(t, e.Run(t.Context()), ExitNoFallback, &out)
+	wantContains(t, out.String(), "1 binary package", "--usepkgonly --binpkg-respect-use=y =lab/a-1")
+	if strings.Contains(out.String(), "emerge merges") {
+		t.Error("emerge was run")
+	}
+}
+
 func TestOtherCHOST(t *testing.T) {
 	m := newMachine(t)
 	b := newBuilderSaying(t, wire.Hello{Name: "tower", CHOST: "aarch64-unknown-linux-gnu"}, func(*dialog) {})

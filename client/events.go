@@ -72,7 +72,7 @@ func (b *board) applyPackage(e wire.Event, now time.Time, phases bool) []string 
 		b.total = max(b.total, e.Of) // with build dependencies it is more than what was asked for
 	}
 	if e.State == wire.StateBuilding {
-		return b.applyPhase(cpv, p, phaseName(e.Phase), now, phases)
+		return b.applyPhase(cpv, p, e.Phase, now, phases)
 	}
 	if final(p.state) || !final(e.State) {
 		return nil
@@ -98,10 +98,10 @@ func (b *board) applyPhase(cpv string, p *progress, phase string, now time.Time,
 		return nil
 	}
 	p.phase = phase
-	if !phases {
-		return nil
+	if !phases || phase == "" {
+		return nil // it may yet turn out that there is nothing to build
 	}
-	return []string{fmt.Sprintf("%s%s %s %s", p.place, cpv, phase, elapsed(now.Sub(p.since)))}
+	return []string{fmt.Sprintf("%s%s %s %s", p.place, cpv, phaseName(phase), elapsed(now.Sub(p.since)))}
 }
 
 func final(s wire.State) bool {
@@ -156,8 +156,12 @@ func (b *board) status(now time.Time, width int) string {
 	for _, cpv := range b.building {
 		p := b.packages[cpv]
 		time := elapsed(now.Sub(p.since))
-		items = append(items, fmt.Sprintf("%s%s %s %s", p.place, cpv, p.phase, time))
-		short = append(short, fmt.Sprintf("%s %s %s", pfOf(cpv), p.phase, time))
+		phase := "starting"
+		if p.phase != "" {
+			phase = phaseName(p.phase)
+		}
+		items = append(items, fmt.Sprintf("%s%s %s %s", p.place, cpv, phase, time))
+		short = append(short, fmt.Sprintf("%s %s %s", pfOf(cpv), phase, time))
 	}
 	if len(items) == 0 {
 		items, short = []string{"waiting for " + b.builder}, []string{"waiting"}

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"io"
 	"net"
@@ -31,49 +33,67 @@ func TestBadResults(t *testing.T) {
 	}
 	const name = "binpkgs/lab/b/b-2-1.gpkg.tar"
 	zeros := strings.Repeat("0", 64)
-	for what, send := range map[string]func(*dialog){
-		"another hash":       declared(edit(func(r *wire.Result) { r.SHA256 = zeros }), name, "binpkg b"),
-		"other content":      declared(good, name, "BINPKG b"),
-		"another size":       declared(good, name, "binpkg b and more"),
-		"shorter":            declared(good, name, "binpkg"),
-		"not declared":       func(d *dialog) { d.member(name, "binpkg b") },
-		"declared elsewhere": declared(good, "binpkgs/lab/b/b-2-7.gpkg.tar", "binpkg b"),
-		"path upwards":       declared(binpkg("../../etc/passwd"), "binpkgs/../../etc/passwd", "binpkg b"),
-		"absolute path":      declared(binpkg("/etc/passwd"), "/etc/passwd", "binpkg b"),
-		"another package":    declared(binpkg("lab/a/a-1-1.gpkg.tar"), "binpkgs/lab/a/a-1-1.gpkg.tar", "binpkg b"),
-		"not asked for": declared(resultOf(wire.ResultBinpkg, "lab/x-1", pathOf("lab/x-1"), "x"),
-			"binpkgs/"+pathOf("lab/x-1"), "x"),
-		"log upwards": declared(resultOf(wire.ResultLog, "lab/b-2", "../x", "log"), "logs/../x", "log"),
-		"log hidden in a path": declared(resultOf(wire.ResultLog, "lab/b-2", "a/b", "log"), "logs/a/b",
-			"log"),
-		"control characters": declared(resultOf(wire.ResultLog, "lab/b-2", "\x1b[2Jx", "log"),
-			"logs/\x1b[2Jx", "log"),
-		"huge":          declared(edit(func(r *wire.Result) { r.Size = 1 << 60 }), name, "binpkg b"),
-		"negative size": declared(edit(func(r *wire.Result) { r.Size = -1 }), name, "binpkg b"),
-		"no hash":       declared(edit(func(r *wire.Result) { r.SHA256 = "" }), name, "binpkg b"),
-		"unknown kind":  declared(edit(func(r *wire.Result) { r.Kind = "other" }), name, "binpkg b"),
-		"twice": func(d *dialog) {
+	type badCase struct {
+		send func(*dialog)
+		says string
+	}
+	for what, c := range map[string]badCase{
+		"another hash":  {declared(edit(func(r *wire.Result) { r.SHA256 = zeros }), name, "binpkg b"), "SHA-256"},
+		"other content": {declared(good, name, "BINPKG b"), "SHA-256"},
+		"another size":  {declared(good, name, "binpkg b and more"), "is not the file of 8 bytes"},
+		"shorter":       {declared(good, name, "binpkg"), "is not the file of 8 bytes"},
+		"not declared":  {func(d *dialog) { d.member(name, "binpkg b") }, "without being declared"},
+		"declared elsewhere": {
+			declared(good, "binpkgs/lab/b/b-2-7.gpkg.tar", "binpkg b"), "without being declared",
+		},
+		"path upwards":    {declared(binpkg("../../etc/passwd"), "x", "x"), "is not the name of a binpkg"},
+		"absolute path":   {declared(binpkg("/etc/passwd"), "x", "x"), "is not the name of a binpkg"},
+		"another package": {declared(binpkg("lab/a/a-1-1.gpkg.tar"), "x", "x"), "is not the name of a binpkg"},
+		"not asked for": {
+			declared(resultOf(wire.ResultBinpkg, "lab/x-1", pathOf("lab/x-1"), "x"), "x", "x"), "was not asked for",
+		},
+		"log of what was not asked for": {
+			declared(resultOf(wire.ResultLog, "lab/x-1", "x", "x"), "logs/x", "x"), "was not asked for",
+		},
+		"log upwards": {declared(resultOf(wire.ResultLog, "lab/b-2", "..", "log"), "x", "x"), "named \"..\""},
+		"log hidden in a path": {
+			declared(resultOf(wire.ResultLog, "lab/b-2", "a/b", "log"), "logs/a/b", "log"), "named \"a/b\"",
+		},
+		"control characters": {
+			declared(resultOf(wire.ResultLog, "lab/b-2", "\x1b[2Jx", "log"), "logs/\x1b[2Jx", "log"), "named \"x\"",
+		},
+		"huge":          {declared(edit(func(r *wire.Result) { r.Size = 1 << 60 }), name, "x"), "of 1152921504606846976 bytes"},
+		"negative size": {declared(edit(func(r *wire.Result) { r.Size = -1 }), name, "x"), "of -1 bytes"},
+		"no hash":       {declared(edit(func(r *wire.Result) { r.SHA256 = "" }), name, "x"), "without a SHA-256"},
+		"unknown kind":  {declared(edit(func(r *wire.Result) { r.Kind = "other" }), name, "x"), "unknown kind"},
+		"twice": {func(d *dialog) {
 			d.declare(edit(func(r *wire.Result) { r.Path = "lab/b/b-2-2.gpkg.tar" }))
 			d.declare(good)
+		}, "two results"},
+		"event without its result": {
+			func(d *dialog) { d.event(wire.Event{Kind: wire.EventResult}) }, "declares no result",
 		},
-		"event without its result": func(d *dialog) { d.event(wire.Event{Kind: wire.EventResult}) },
-		"event out of order": func(d *dialog) {
+		"event out of order": {func(d *dialog) {
 			d.seq++
 			d.event(wire.Event{Kind: wire.EventStarted})
+		}, "event 5 follows event 3"},
+		"another job": {
+			func(d *dialog) { d.send(wire.TypeAccepted, wire.Accepted{ID: "other"}) }, "accepted another job",
 		},
-		"another job": func(d *dialog) { d.send(wire.TypeAccepted, wire.Accepted{ID: "other"}) },
-		"frame of a client": func(d *dialog) {
-			d.send(wire.TypeSubmit, wire.Job{})
-		},
-		"garbage": func(d *dialog) { _, _ = d.raw.Write(bytes.Repeat([]byte{0xff}, 100)) },
-		"oversized length": func(d *dialog) {
+		"frame of a client": {func(d *dialog) { d.send(wire.TypeSubmit, wire.Job{}) }, "does not send frames"},
+		"garbage":           {func(d *dialog) { _, _ = d.raw.Write(bytes.Repeat([]byte{0xff}, 100)) }, "unknown type"},
+		"oversized length": {func(d *dialog) {
 			_, _ = d.raw.Write(binary.BigEndian.AppendUint32([]byte{byte(wire.TypeEvent)}, 1<<31))
+		}, "announces 2147483648 bytes"},
+		"archive that is none": {
+			func(d *dialog) { _, _ = d.out.Write(bytes.Repeat([]byte("no gzip "), 1000)) }, "read archive",
 		},
-		"archive that is none": func(d *dialog) { _, _ = d.out.Write(bytes.Repeat([]byte("no gzip "), 1000)) },
-		"stream of the client": func(d *dialog) { _, _ = d.conn.Writer(wire.StreamInputs).Write([]byte("x")) },
-		"over before its results": func(d *dialog) {
+		"stream of the client": {
+			func(d *dialog) { _, _ = d.conn.Writer(wire.StreamInputs).Write([]byte("x")) }, "does not send",
+		},
+		"over before its results": {func(d *dialog) {
 			d.send(wire.TypeDone, wire.Done{Outcome: wire.OutcomeDone})
-		},
+		}, "before its results"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -81,7 +101,7 @@ func TestBadResults(t *testing.T) {
 			b := newBuilder(t, func(d *dialog) {
 				d.submit()
 				d.built("lab/a-1", "binpkg a")
-				send(d)
+				c.send(d)
 				if what == "over before its results" {
 					d.drain()
 					return
@@ -99,11 +119,42 @@ func TestBadResults(t *testing.T) {
 				}
 			}
 			text := words(err, &out)
-			wantContains(t, text, "tower", "Try again")
+			wantContains(t, text, "tower", "Try again", c.says)
 			if strings.ContainsAny(text, "\x1b\x07") {
 				t.Errorf("control characters reach the terminal: %q", text)
 			}
 		})
+	}
+}
+
+// What archive.Writer refuses to write.
+func TestBadArchives(t *testing.T) {
+	r := resultOf(wire.ResultBinpkg, "lab/b-2", pathOf("lab/b-2"), "binpkg b")
+	for says, c := range map[string]struct{ name, damage string }{
+		"leads upwards": {name: "binpkgs/../../../x"},
+		"read archive":  {name: "binpkgs/" + r.Path, damage: strings.Repeat("\xff", 1000)},
+	} {
+		m := newMachine(t)
+		b := newBuilder(t, func(d *dialog) {
+			d.submit()
+			d.declare(r)
+			zipped := gzip.NewWriter(d.out)
+			w := tar.NewWriter(zipped)
+			_ = w.WriteHeader(&tar.Header{Name: c.name, Typeflag: tar.TypeReg, Size: r.Size, Mode: 0o644})
+			_, _ = w.Write([]byte("binp"))
+			_ = zipped.Flush()
+			_, _ = d.out.Write([]byte(c.damage))
+			d.untilCancelled()
+		})
+		var out buffer
+		e := m.emerge(b.addr(), &out, "lab/b")
+		e.NoFallback = true
+		err := e.Run(t.Context())
+		wantStatus(t, err, ExitNoFallback, &out)
+		wantContains(t, words(err, &out), says)
+		if len(m.binpkgs()) != 0 {
+			t.Errorf("PKGDIR: %v", m.binpkgs())
+		}
 	}
 }
 

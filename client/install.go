@@ -35,6 +35,7 @@ func (e *Emerge) finish(
 		e.say("%s built on %v; the binary packages are in %s.", count(len(o.arrived), "package"), b, o.pkgdir)
 		return nil
 	}
+	e.say("%s from %v arrived; emerge merges here.", count(len(o.arrived), "package"), b)
 	return t.show(ctx, "emerge", args.MergeArgs())
 }
 

@@ -57,7 +57,7 @@ func (l *ListBuilders) Run(ctx context.Context) error {
 	} else if len(rows) > 0 {
 		fmt.Fprint(l.Stdout, table(rows))
 	}
-	if slices.ContainsFunc(rows, func(r listed) bool { return r.Error == "" }) {
+	if slices.ContainsFunc(rows, listed.usable) {
 		return nil
 	}
 	return exitf(ExitNoBuilder, "%s.\nStart `lantage serve` on a builder, or name one: "+
@@ -95,8 +95,14 @@ func (l *ListBuilders) find(ctx context.Context) (rows []listed, why string, err
 	slices.SortFunc(rows, func(a, b listed) int {
 		return strings.Compare(a.Name+" "+a.Address, b.Name+" "+b.Address)
 	})
-	return rows, whyNone(found, report, err), ctx.Err()
+	if !slices.ContainsFunc(rows, listed.usable) {
+		why = whyNone(found, report, err)
+	}
+	return rows, why, ctx.Err()
 }
+
+// usable reports whether the builder answered.
+func (l listed) usable() bool { return l.Error == "" }
 
 func rowOf(b *builder) listed {
 	h := b.hello

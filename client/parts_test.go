@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -124,6 +125,16 @@ func TestParseHost(t *testing.T) {
 	}
 }
 
+func TestTidy(t *testing.T) {
+	h := tidy(wire.Hello{Name: "a\x1b[2J\nb", CHOST: strings.Repeat("x", 5000), Cores: -1, Load: math.NaN(), Jobs: 1 << 40})
+	if h.Name != "a b" || len(h.CHOST) > 70 || h.Cores != 0 || h.Load != 0 || h.Jobs != 1<<30 {
+		t.Errorf("%+v", h)
+	}
+	if tidy(wire.Hello{}).Name == "" {
+		t.Error("no name to show")
+	}
+}
+
 func TestPick(t *testing.T) {
 	b := func(name string, cores int, load float64, jobs, waiting, limit int) *builder {
 		return &builder{addr: "192.0.2.1", hello: wire.Hello{
@@ -149,7 +160,7 @@ func TestPick(t *testing.T) {
 		}
 	}
 	got := whyPicked(b("big", 16, 0.5, 0, 0, 1), 3)
-	if got != "Builder: big (192.0.2.1), 16 cores, load 0.50, idle (the freest of 3)" {
+	if got != "Builder: big (192.0.2.1), 16 cores, load 0.50, no job running (the freest of 3)" {
 		t.Error(got)
 	}
 }
@@ -302,6 +313,13 @@ func TestInputs(t *testing.T) {
 	}
 }
 
+func announce(found func(discovery.Builder), b *fakeBuilder) {
+	found(discovery.Builder{
+		Info:  discovery.Info{ID: b.hello.ID, Name: b.hello.Name},
+		Addrs: []netip.AddrPort{netip.MustParseAddrPort(b.addr())},
+	})
+}
+
 // The settle time is for others to answer; a builder that does not answer is waited for no longer than that.
 func TestSearch(t *testing.T) {
 	hello := wire.Hello{Name: "small", ID: "small0", CHOST: testCHOST, Cores: 2, JobLimit: 1}
@@ -312,12 +330,6 @@ func TestSearch(t *testing.T) {
 	arm := newBuilderSaying(t, hello, (*dialog).drain)
 	gone := newBuilder(t)
 	gone.ln.Close()
-	announce := func(found func(discovery.Builder), b *fakeBuilder) {
-		found(discovery.Builder{
-			Info:  discovery.Info{ID: b.hello.ID, Name: b.hello.Name},
-			Addrs: []netip.AddrPort{netip.MustParseAddrPort(b.addr())},
-		})
-	}
 	m := newMachine(t)
 	var out buffer
 	e := m.emerge("", &out, "lab/b")
@@ -342,6 +354,21 @@ func TestSearch(t *testing.T) {
 		t.Errorf("list-builders: %v\n%s", err, &out)
 	}
 	wantContains(t, out.String(), "announced, but does not answer: "+small.addr()+": connect: connection refused")
+}
+
+func TestListOfTheLAN(t *testing.T) {
+	b := newBuilder(t, (*dialog).drain)
+	var out buffer
+	list := ListBuilders{Stdout: &out, Wait: 300 * time.Millisecond}
+	list.browse = func(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error) {
+		announce(found, b)
+		<-ctx.Done()
+		return discovery.Report{}, nil
+	}
+	if err := list.Run(t.Context()); err != nil {
+		t.Errorf("list-builders: %v", err)
+	}
+	wantContains(t, out.String(), b.addr())
 }
 
 func TestListOfANamedBuilder(t *testing.T) {

@@ -61,7 +61,7 @@ func whyPicked(b *builder, of int) string {
 	case h.Jobs > 0:
 		line += fmt.Sprintf(", %s running", count(h.Jobs, "job"))
 	default:
-		line += ", idle"
+		line += ", no job running"
 	}
 	if of > 1 {
 		line += fmt.Sprintf(" (the freest of %d)", of)

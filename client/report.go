@@ -116,7 +116,7 @@ func (e *Emerge) reportFailures(failed []failure, unmerged []arrival) {
 	e.say("")
 }
 
-// logEnd returns the last lines of a log, printable.
+// logEnd returns the lines of a log that tell why, printable.
 func logEnd(path string) []string {
 	if path == "" {
 		return nil
@@ -126,7 +126,7 @@ func logEnd(path string) []string {
 		return []string{"(" + err.Error() + ")"}
 	}
 	defer file.Close()
-	lines, err := gentoo.LastLines(file, lastLines, maxLogRead)
+	lines, err := gentoo.FailureLines(file, lastLines, maxLogRead)
 	if err != nil {
 		return []string{"(" + err.Error() + ")"}
 	}

@@ -141,9 +141,6 @@ func (s *session) event(f wire.Frame) error {
 		return err
 	}
 	j := s.job
-	if e.Seq <= j.after {
-		return nil // known from an earlier connection
-	}
 	if e.Seq != j.after+1 {
 		return fmt.Errorf("%w: event %d follows event %d", wire.ErrProtocol, e.Seq, j.after)
 	}

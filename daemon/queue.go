@@ -20,7 +20,7 @@ func (s *Server) reserve(id string) error {
 	case s.closed:
 		return wire.Errorf(wire.CodeShutdown, "%s is shutting down", s.Hello.Name)
 	case s.jobs[id] != nil || s.arriving[id]:
-		return wire.Errorf(wire.CodeBadRequest, "there is a job %s already; attach to it (lantage attach %s)", id, id)
+		return wire.Errorf(wire.CodeBadRequest, "there is a job %s already; attach to it", id)
 	case len(s.waiting)+len(s.arriving) >= maxWaiting:
 		return wire.Errorf(wire.CodeBusy, "%s has %d jobs waiting, try again later", s.Hello.Name, maxWaiting)
 	}

@@ -89,15 +89,38 @@ type rig struct {
 	served chan error
 }
 
+// syncBuffer is the owner's log.
 type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu      sync.Mutex
+	b       bytes.Buffer
+	written chan struct{} // closed and made anew by each Write
 }
 
 func (b *syncBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	close(b.written)
+	b.written = make(chan struct{})
 	return b.b.Write(p)
+}
+
+// await waits until the log has a text.
+func (b *syncBuffer) await(t *testing.T, text string) {
+	t.Helper()
+	giveUp := time.After(patience)
+	for {
+		b.mu.Lock()
+		there, written := strings.Contains(b.b.String(), text), b.written
+		b.mu.Unlock()
+		if there {
+			return
+		}
+		select {
+		case <-written:
+		case <-giveUp:
+			t.Fatalf("the owner's log has no %q:\n%s", text, b)
+		}
+	}
 }
 
 func (b *syncBuffer) String() string {
@@ -118,7 +141,7 @@ func newRig(t *testing.T, limit int) *rig {
 func newRigOn(t *testing.T, limit int, ln net.Listener, dir string) *rig {
 	t.Helper()
 	r := &rig{
-		t: t, runner: &steered{runs: make(chan *run, 200)}, ln: ln, dir: dir, log: new(syncBuffer),
+		t: t, runner: &steered{runs: make(chan *run, 200)}, ln: ln, dir: dir, log: &syncBuffer{written: make(chan struct{})},
 		served: make(chan error, 1),
 	}
 	r.server = &Server{

@@ -84,9 +84,7 @@ func TestJob(t *testing.T) {
 		t.Errorf("events.jsonl is\n%s%v", journal, err)
 	}
 	for _, line := range []string{"job accepted", "job started", "job ended", "client=laptop", "built=1", "failed=1"} {
-		if !strings.Contains(r.log.String(), line) {
-			t.Errorf("the owner's log has no %q:\n%s", line, r.log)
-		}
+		r.log.await(t, line)
 	}
 }
 

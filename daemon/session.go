@@ -24,15 +24,16 @@ func (s *Server) session(ctx context.Context, carrier net.Conn) {
 	logger := s.Logger.With("from", carrier.RemoteAddr())
 	stop := context.AfterFunc(ctx, func() { carrier.Close() }) // there is nothing to say before the hello
 	conn, peer, err := wire.Handshake(carrier, s.hello())
+	if err == nil {
+		defer conn.Close()
+	}
 	if !stop() {
-		carrier.Close()
-		return
+		return // the daemon ends
 	}
 	if err != nil {
 		logger.Info("a connection was not understood", "error", err)
 		return
 	}
-	defer conn.Close()
 	ss := &session{
 		server: s, conn: conn, addr: carrier.RemoteAddr(),
 		logger: logger.With("peer", peer.Name, "software", peer.Software),

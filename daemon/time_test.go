@@ -137,9 +137,7 @@ func TestHalfOpen(t *testing.T) {
 		if run.ctx.Err() != nil {
 			t.Error("the job ended with its client")
 		}
-		if !strings.Contains(r.log.String(), "its job goes on") {
-			t.Errorf("the owner's log:\n%s", r.log)
-		}
+		r.log.await(t, "its job goes on")
 		run.result(t, "a/one-1", "content")
 		run.finish(build.StateBuilt)
 		p := newPeer(t, ln.dial())

@@ -72,9 +72,10 @@ func FailedPackage(line string) (CPV, bool) {
 	return cpv, err == nil
 }
 
-// LastLines returns the last n lines of a log without their line ends, reading no more than its last
-// maxBytes bytes. A first line that was cut is left out, unless it is all there is.
-func LastLines(r io.ReadSeeker, n int, maxBytes int64) ([]string, error) {
+// FailureLines returns the n lines of a build log that tell best why it failed, without their line ends, reading no
+// more than its last maxBytes bytes: those before Portage's own report of the failure, which is long, and that report's
+// message. A log without such a report gives its last lines. A first line that was cut is left out, unless it is all there is.
+func FailureLines(r io.ReadSeeker, n int, maxBytes int64) ([]string, error) {
 	size, err := r.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err
@@ -95,7 +96,21 @@ func LastLines(r io.ReadSeeker, n int, maxBytes int64) ([]string, error) {
 	if start > 0 && len(lines) > 1 {
 		lines = lines[1:]
 	}
+	lines = lines[:endOfMessage(lines)]
 	return lines[max(0, len(lines)-n):], nil
+}
+
+// endOfMessage returns where the message of the last reported failure ends: " * ERROR: …", the text that die was given, " * ".
+func endOfMessage(lines []string) int {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if _, ok := FailureOf(lines[i]); !ok {
+			continue
+		}
+		for i++; i < len(lines) && strings.HasPrefix(stripEscapes(lines[i]), " *   "); i++ {
+		}
+		return i
+	}
+	return len(lines)
 }
 
 var logDateRE = regexp.MustCompile(`^[0-9]{8}-[0-9]{6}\.log(\.gz)?$`)

@@ -167,7 +167,7 @@ func TestFailedPackage(t *testing.T) {
 	}
 }
 
-func TestLastLines(t *testing.T) {
+func TestFailureLines(t *testing.T) {
 	const log = "one\ntwo\nthree\nfour\n"
 	for _, c := range []struct {
 		n    int
@@ -181,16 +181,23 @@ func TestLastLines(t *testing.T) {
 		{0, 100, nil},
 		{9, 0, nil},
 	} {
-		got, err := LastLines(strings.NewReader(log), c.n, c.size)
+		got, err := FailureLines(strings.NewReader(log), c.n, c.size)
 		if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
 			t.Errorf("%d lines of %d bytes: %v\n%s", c.n, c.size, err, diff)
 		}
 	}
-	if got, err := LastLines(strings.NewReader(""), 5, 100); err != nil || got != nil {
+	if got, err := FailureLines(strings.NewReader(""), 5, 100); err != nil || got != nil {
 		t.Errorf("of an empty log: %q, %v", got, err)
 	}
+	died := "cc -c x.c\nx.c:1: error: no\n\x1b[31m*\x1b[0m noise\n * ERROR: lab-five/p3-1::lab failed (compile phase):\n" +
+		" *   p3 does not compile\n * \n * Call stack:\n *     ebuild.sh, line 143:  Called src_compile\n"
+	got, err := FailureLines(strings.NewReader(died), 3, 1000)
+	want := []string{"\x1b[31m*\x1b[0m noise", " * ERROR: lab-five/p3-1::lab failed (compile phase):", " *   p3 does not compile"}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("of a log with Portage's report: %v\n%s", err, diff)
+	}
 	big := bytes.Repeat([]byte("x"), 1<<20)
-	got, err := LastLines(bytes.NewReader(big), 5, 1000)
+	got, err = FailureLines(bytes.NewReader(big), 5, 1000)
 	if err != nil || len(got) != 1 || len(got[0]) != 1000 {
 		t.Errorf("of one long line: %d lines, %v", len(got), err)
 	}
