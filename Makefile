@@ -11,7 +11,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 
 GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZTIME    ?= 3s
+FUZZTIME    ?= 2000x
 
 .PHONY: all build test lint unit fuzz e2e demo bench lab lab-down setup install uninstall dist clean
 
@@ -40,7 +40,7 @@ unit:
 	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v /test/)
 
 fuzz:
-	@echo "== fuzzing, $(FUZZTIME) for each target"
+	@echo "== fuzzing, $(FUZZTIME) inputs for each target"
 	FUZZTIME=$(FUZZTIME) test/fuzz
 
 e2e: build
