@@ -60,9 +60,10 @@ const (
 	StateWaiting State = iota
 	StateBuilding
 	StateBuilt
-	StateReused  // answered from PKGDIR without a compile
-	StateFailed  // in Phase
-	StateSkipped // not tried; Text says why
+	StateReused   // answered from PKGDIR without a compile
+	StateFailed   // in Phase
+	StateSkipped  // not tried, because of another; Text says why
+	StateDeclined // this builder cannot build it; Text says why
 )
 
 // Event is one step of a job.
@@ -95,7 +96,7 @@ type Report struct {
 	Text     string          // the end of emerge's own words when ExitCode is not 0
 }
 
-// PackageReport is how one package ended: StateBuilt, StateReused, StateFailed or StateSkipped.
+// PackageReport is how one package ended: one of the states from StateBuilt on.
 type PackageReport struct {
 	CPV   gentoo.CPV
 	State State
@@ -181,9 +182,9 @@ func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, er
 	if err != nil {
 		return Report{}, err
 	}
-	pkgs, skipped := buildable(job, repos)
+	pkgs, declined := buildable(job, repos)
 	if len(pkgs) == 0 {
-		return Report{Packages: skipped, ExitCode: 1, Text: skipped[0].Text}, nil
+		return Report{Packages: declined}, nil
 	}
 	key, err := settingsKey(job, base.Name(), repos)
 	if err != nil {
@@ -206,7 +207,7 @@ func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, er
 		}
 	}()
 	report, err := r.emerge(ctx, job, base, spec, pkgDir, pkgs, emit)
-	report.Packages = inOrder(job, append(report.Packages, skipped...))
+	report.Packages = inOrder(job, append(report.Packages, declined...))
 	return report, err
 }
 

@@ -59,7 +59,7 @@ const builderFeatures = "buildpkg binpkg-multi-instance -distcc -distcc-pump -cc
 // of the environment win over make.conf.
 func emergeEnv(client []string, roDistDir string) []string {
 	features := builderFeatures
-	env := baseEnv()
+	var env []string
 	for _, v := range client {
 		if f, ok := strings.CutPrefix(v, "FEATURES="); ok {
 			features = f + " " + builderFeatures
@@ -67,6 +67,7 @@ func emergeEnv(client []string, roDistDir string) []string {
 		}
 		env = append(env, v)
 	}
+	env = append(env, baseEnv()...) // of equal names the last counts
 	return append(env,
 		"FEATURES="+features, "PKGDIR="+insidePkgDir, "DISTDIR="+insideDistDir, "PORTAGE_RO_DISTDIRS="+roDistDir,
 		"PORTAGE_TMPDIR="+insideTmpDir, "PORTAGE_LOGDIR="+insideLogDir, "EMERGE_LOG_DIR="+insideLogDir,

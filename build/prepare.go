@@ -88,22 +88,22 @@ func findRepos(ctx context.Context, base Base, job Job) ([]repoOnBuilder, error)
 }
 
 // buildable divides the job's packages into those that this builder has ebuilds for and the others, with the reason.
-func buildable(job Job, repos []repoOnBuilder) (pkgs []Package, skipped []PackageReport) {
+func buildable(job Job, repos []repoOnBuilder) (pkgs []Package, declined []PackageReport) {
 	for _, p := range job.Packages {
 		i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == p.Repo })
 		if i < 0 {
-			skipped = append(skipped, PackageReport{CPV: p.CPV, State: StateSkipped, Text: fmt.Sprintf("the builder has no repository %q", p.Repo)})
+			declined = append(declined, PackageReport{CPV: p.CPV, State: StateDeclined, Text: fmt.Sprintf("the builder has no repository %q", p.Repo)})
 			continue
 		}
 		ebuild := filepath.Join(repos[i].source, p.Category, p.Name, p.PF()+".ebuild")
 		if _, err := os.Stat(ebuild); err != nil {
-			skipped = append(skipped, PackageReport{CPV: p.CPV, State: StateSkipped, Text: fmt.Sprintf(
+			declined = append(declined, PackageReport{CPV: p.CPV, State: StateDeclined, Text: fmt.Sprintf(
 				"the builder's repository %q has no such version; bring both to the same state (emaint sync -r %[1]s)", p.Repo)})
 			continue
 		}
 		pkgs = append(pkgs, p)
 	}
-	return pkgs, skipped
+	return pkgs, declined
 }
 
 // spec makes the directories of a job's build root and describes it. It returns the job's PKGDIR on this machine too.

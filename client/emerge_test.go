@@ -248,6 +248,50 @@ func TestAskToBuildHere(t *testing.T) {
 	wantContains(t, m.read("calls"), "emerge -a lab/b --ask=n -- lab/c\n")
 }
 
+// TestFailedDependency: what the builder needed and could not build is shown with its log, though nobody asked for it.
+func TestFailedDependency(t *testing.T) {
+	m := newMachine(t)
+	m.write("pretend.out", planOf("lab/a-1"))
+	b := newBuilder(t, func(d *dialog) {
+		d.submit()
+		d.declare(resultOf(wire.ResultLog, "dev-libs/dep-3", "dev-libs:dep-3:20260101-000000.log", "no such thing\n"))
+		d.member("logs/dev-libs:dep-3:20260101-000000.log", "no such thing\n")
+		d.done(wire.OutcomeFailed, wire.PackageResult{CPV: "lab/a-1", State: wire.StateSkipped, Text: "needs another"})
+	})
+	var out buffer
+	wantStatus(t, m.emerge(b.addr(), &out, "lab/a").Run(t.Context()), ExitFailed, &out)
+	wantContains(t, out.String(), "dev-libs/dep-3 FAILED on the builder", "no such thing", "The whole log: ",
+		"lab/a-1 was skipped: needs another")
+}
+
+// TestDeclined: a builder that cannot build something has not failed; the rest is built here, or not at all if so wished.
+func TestDeclined(t *testing.T) {
+	for _, noFallback := range []bool{false, true} {
+		m := newMachine(t)
+		m.write("pretend.out", planOf("lab/a-1", "lab/b-2"))
+		b := newBuilder(t, func(d *dialog) {
+			d.submit()
+			d.built("lab/a-1", "binpkg a")
+			d.done(wire.OutcomeFailed, wire.PackageResult{CPV: "lab/a-1", State: wire.StateBuilt},
+				wire.PackageResult{CPV: "lab/b-2", State: wire.StateDeclined, Text: "no such version there"})
+		})
+		var out buffer
+		e := m.emerge(b.addr(), &out, "lab/a", "lab/b")
+		e.NoFallback = noFallback
+		err := e.Run(t.Context())
+		wantContains(t, out.String(), "lab/b-2 cannot be built there: no such version there")
+		merged := strings.Contains(m.read("calls"), "--usepkg=y")
+		if noFallback {
+			wantStatus(t, err, ExitNoFallback, &out)
+		} else {
+			wantStatus(t, err, 0, &out)
+		}
+		if merged == noFallback {
+			t.Errorf("with NoFallback %v the rest is built here: %v\n%s", noFallback, merged, m.read("calls"))
+		}
+	}
+}
+
 func TestFailedPackage(t *testing.T) {
 	m := newMachine(t)
 	m.write("pretend.out", planOf("lab/a-1", "lab/b-2", "lab/c-3"))

@@ -106,7 +106,7 @@ func (b *board) applyPhase(cpv string, p *progress, phase string, now time.Time,
 
 func final(s wire.State) bool {
 	switch s {
-	case wire.StateBuilt, wire.StateReused, wire.StateFailed, wire.StateSkipped:
+	case wire.StateBuilt, wire.StateReused, wire.StateFailed, wire.StateSkipped, wire.StateDeclined:
 		return true
 	}
 	return false
@@ -130,6 +130,8 @@ func finalText(e wire.Event, took string) string {
 		}
 	case wire.StateSkipped:
 		text = "skipped"
+	case wire.StateDeclined:
+		text = "cannot be built there"
 	}
 	if e.Text != "" {
 		text += ": " + oneLine(e.Text, 300)

@@ -52,8 +52,8 @@ func TestBadResults(t *testing.T) {
 		"not asked for": {
 			declared(resultOf(wire.ResultBinpkg, "lab/x-1", pathOf("lab/x-1"), "x"), "x", "x"), "was not asked for",
 		},
-		"log of what was not asked for": {
-			declared(resultOf(wire.ResultLog, "lab/x-1", "x", "x"), "logs/x", "x"), "was not asked for",
+		"log of no package": {
+			declared(resultOf(wire.ResultLog, "../x", "x", "x"), "logs/x", "x"), "which is no package",
 		},
 		"log upwards": {declared(resultOf(wire.ResultLog, "lab/b-2", "..", "log"), "x", "x"), "named \"..\""},
 		"log hidden in a path": {

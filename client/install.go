@@ -27,6 +27,8 @@ func (e *Emerge) finish(
 	switch {
 	case o.err != nil:
 		return e.unfinished(ctx, t, args, p, b, o)
+	case len(o.failed) > 0 && onlyDeclined(o.failed):
+		return e.declined(ctx, t, args, b, o)
 	case len(o.failed) > 0:
 		return e.partly(ctx, t, args, p, o)
 	case o.staging:
@@ -70,8 +72,21 @@ func (e *Emerge) unfinished(
 		return exitf(ExitNoFallback, "%s\nTry again with the same command.", why)
 	}
 	e.warn("%s", why)
+	return e.rest(ctx, t, args, len(p.send)-len(o.arrived))
+}
+
+// declined is a job of which the builder could not build all, without anything having failed: the rest is built here.
+func (e *Emerge) declined(ctx context.Context, t *tools, args gentoo.Args, b *builder, o outcome) error {
+	e.reportFailures(o.failed, nil)
+	if e.NoFallback || o.staging {
+		return exitf(ExitNoFallback, "%v could not build %s.", b, count(len(o.failed), "package"))
+	}
+	return e.rest(ctx, t, args, len(o.failed))
+}
+
+// rest builds here what did not come from a builder, and merges all.
+func (e *Emerge) rest(ctx context.Context, t *tools, args gentoo.Args, left int) error {
 	if args.Ask {
-		left := p.merges() - len(o.arrived)
 		if err := e.ask(ctx, fmt.Sprintf("Build the other %s here?", count(left, "package"))); err != nil {
 			return err
 		}

@@ -69,7 +69,7 @@ func (j *job) reconnect(ctx context.Context, lost error) (*wire.Conn, error) {
 	for wait := j.patience / 60; ; wait = min(2*wait, reconnectMost) {
 		select {
 		case <-ctx.Done():
-			if context.Cause(ctx) == context.Canceled {
+			if errors.Is(ctx.Err(), context.Canceled) { // and not its deadline; the cause is the signal
 				j.cancelAnew()
 			}
 			return nil, lost

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -18,11 +19,11 @@ const (
 
 // failure is a package of a job that has no binpkg.
 type failure struct {
-	cpv     gentoo.CPV
-	phase   string
-	text    string // the builder's words, printable
-	log     string // path of its log on this machine, or ""
-	skipped bool   // not tried, because of another
+	cpv   gentoo.CPV
+	state wire.State // StateFailed, StateSkipped or StateDeclined
+	phase string
+	text  string // the builder's words, printable
+	log   string // path of its log on this machine, or ""
 }
 
 // judge compares the builder's last word with what arrived. The error says why there is none.
@@ -40,13 +41,14 @@ func judge(sent []gentoo.Package, done wire.Done, rs *results) ([]failure, error
 		if rs.has(p.CPV) {
 			continue
 		}
-		f := failure{cpv: p.CPV, log: rs.logs[cpv]}
-		switch end := ends[cpv]; end.State {
+		end := ends[cpv]
+		f := failure{cpv: p.CPV, log: rs.logs[cpv], state: end.State, text: oneLine(end.Text, 300)}
+		switch end.State {
 		case wire.StateFailed:
-			f.phase, f.text = phaseName(end.Phase), oneLine(end.Text, 300)
-		case wire.StateSkipped:
-			f.skipped, f.text = true, oneLine(end.Text, 300)
+			f.phase = phaseName(end.Phase)
+		case wire.StateSkipped, wire.StateDeclined:
 		default:
+			f.state = wire.StateFailed
 			f.phase, f.text = "build", "the builder sent no binary package"
 			if done.Outcome == wire.OutcomeFailed && done.Text != "" {
 				f.text += ": " + strings.TrimSpace(gentoo.Printable(done.Text))
@@ -54,7 +56,26 @@ func judge(sent []gentoo.Package, done wire.Done, rs *results) ([]failure, error
 		}
 		failed = append(failed, f)
 	}
-	return failed, nil
+	return append(failed, otherFailures(sent, rs)...), nil
+}
+
+// otherFailures are packages that the builder needed for the job and that failed there: it sent their logs.
+func otherFailures(sent []gentoo.Package, rs *results) []failure {
+	var others []failure
+	for _, name := range slices.Sorted(maps.Keys(rs.logs)) {
+		cpv, err := gentoo.ParseCPV(name)
+		if err == nil && !slices.ContainsFunc(sent, func(p gentoo.Package) bool { return p.CPV == cpv }) {
+			others = append(others, failure{
+				cpv: cpv, state: wire.StateFailed, phase: "build", text: "the builder needs it for this job", log: rs.logs[name],
+			})
+		}
+	}
+	return others
+}
+
+// onlyDeclined reports whether nothing failed: what did not come, the builder cannot build.
+func onlyDeclined(failed []failure) bool {
+	return !slices.ContainsFunc(failed, func(f failure) bool { return f.state != wire.StateDeclined })
 }
 
 // partly ends a job in which packages failed: what arrived is merged, and the user learns what failed, why,
@@ -94,7 +115,7 @@ func notMerged(arrived, merged []arrival) []arrival {
 // them.
 func (e *Emerge) reportFailures(failed []failure, unmerged []arrival) {
 	for _, f := range failed {
-		if f.skipped {
+		if f.state != wire.StateFailed {
 			continue
 		}
 		e.say("\n%s FAILED on the builder in %s%s", f.cpv, f.phase, prefixed(": ", f.text))
@@ -106,8 +127,11 @@ func (e *Emerge) reportFailures(failed []failure, unmerged []arrival) {
 		}
 	}
 	for _, f := range failed {
-		if f.skipped {
+		switch f.state {
+		case wire.StateSkipped:
 			e.say("%s was skipped%s", f.cpv, prefixed(": ", f.text))
+		case wire.StateDeclined:
+			e.say("%s cannot be built there%s", f.cpv, prefixed(": ", f.text))
 		}
 	}
 	for _, a := range unmerged {

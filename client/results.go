@@ -30,6 +30,8 @@ const (
 const (
 	maxBinpkg = 64 << 30 // bytes
 	maxLog    = 1 << 30  // bytes
+
+	maxOtherLogs = 100 // of packages that were not asked for
 )
 
 // arrival is a binpkg that is whole and in its place.
@@ -81,8 +83,9 @@ func (e *localError) Unwrap() error { return e.err }
 
 // declare takes note of a result that is to come.
 func (rs *results) declare(r wire.Result) error {
-	if _, ok := rs.wanted[r.CPV]; !ok {
-		return badResult("result for %q, which was not asked for", oneLine(r.CPV, 100))
+	cpv, err := gentoo.ParseCPV(r.CPV)
+	if err != nil {
+		return badResult("result for %q, which is no package", oneLine(r.CPV, 100))
 	}
 	if sum, err := hex.DecodeString(r.SHA256); err != nil || len(sum) != sha256.Size {
 		return badResult("result for %s without a SHA-256", r.CPV)
@@ -91,11 +94,14 @@ func (rs *results) declare(r wire.Result) error {
 	limit := int64(maxBinpkg)
 	switch r.Kind {
 	case wire.ResultBinpkg:
-		if err := gentoo.ValidBinpkgPath(r.Path, rs.wanted[r.CPV]); err != nil {
+		if _, ok := rs.wanted[r.CPV]; !ok {
+			return badResult("binary package of %s, which was not asked for", r.CPV)
+		}
+		if err := gentoo.ValidBinpkgPath(r.Path, cpv); err != nil {
 			return badResult("%v", err)
 		}
 		name = binpkgPrefix + r.Path
-	case wire.ResultLog:
+	case wire.ResultLog: // also of a build dependency that was not asked for, and failed
 		if archive.ValidName(r.Path) != nil || strings.Contains(r.Path, "/") || gentoo.Printable(r.Path) != r.Path {
 			return badResult("log of %s named %q", r.CPV, oneLine(r.Path, 100))
 		}
@@ -111,6 +117,9 @@ func (rs *results) declare(r wire.Result) error {
 	key := string(r.Kind) + " " + r.CPV
 	if _, dup := rs.declared[name]; dup || rs.seen[key] {
 		return badResult("two results for %s (%s)", r.CPV, r.Kind)
+	}
+	if len(rs.seen) >= 2*len(rs.wanted)+maxOtherLogs {
+		return badResult("too many results")
 	}
 	rs.seen[key] = true
 	rs.declared[name] = r
@@ -132,7 +141,7 @@ func (rs *results) take(r io.Reader) error {
 		return nil // a stream without an archive: no results
 	}
 	members := archive.NewReader(in, archive.Limits{
-		Entries: 2 * len(rs.wanted), EntryBytes: maxBinpkg, NameBytes: 1000, Depth: 10,
+		Entries: 2*len(rs.wanted) + maxOtherLogs, EntryBytes: maxBinpkg, NameBytes: 1000, Depth: 10,
 	})
 	for {
 		member, err := members.Next()

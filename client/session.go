@@ -32,6 +32,9 @@ func (j *job) session(ctx context.Context, conn *wire.Conn) (wire.Done, error) {
 	s.ctx, s.stop = context.WithCancelCause(ctx)
 	defer s.stop(nil)
 	defer context.AfterFunc(s.ctx, s.cancelJob)()
+	defer context.AfterFunc(ctx, func() {
+		j.display.say("Interrupted: cancelling the job on %v. Ctrl-C again ends this at once.", j.builder)
+	})()
 	s.readers.Go(func() {
 		if err := j.results.take(s.results); err != nil && !errors.Is(err, wire.ErrLost) {
 			s.stop(err)

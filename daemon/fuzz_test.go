@@ -30,8 +30,8 @@ func (ready) Run(ctx context.Context, job build.Job, emit func(build.Event)) (bu
 	return rep, ctx.Err()
 }
 
-// FuzzSession gives a session whatever bytes. It must end when the connection does and leave nothing behind but the
-// directory of a job that it accepted.
+// FuzzSession gives a session whatever bytes. It must end when the connection does and leave nothing behind
+// but the directory of a job that it accepted.
 func FuzzSession(f *testing.F) {
 	frame := func(t wire.Type, v any) []byte {
 		body, ok := v.([]byte)
@@ -76,7 +76,8 @@ func FuzzSession(f *testing.F) {
 		s.running.Wait()
 		left, err := os.ReadDir(filepath.Join(dir, "jobs"))
 		if err != nil || len(left) != len(s.jobs) || len(s.arriving) != 0 {
-			t.Errorf("%d directories of %d jobs are left, %d on their way, %v", len(left), len(s.jobs), len(s.arriving), err)
+			t.Errorf("%d directories of %d jobs are left, %d on their way, %v",
+				len(left), len(s.jobs), len(s.arriving), err)
 		}
 		s.forgetAll()
 	})

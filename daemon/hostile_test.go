@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func TestHostileBytes(t *testing.T) {
 		"submit after submit": frame(wire.TypeSubmit, job) + frame(wire.TypeSubmit, second),
 		"wrong stream":        frame(wire.TypeSubmit, job) + frame(wire.TypeData, "\x02x"),
 		"cancel of another":   frame(wire.TypeSubmit, job) + frame(wire.TypeCancel, `{"id":"x"}`),
-		"inputs of garbage":   frame(wire.TypeSubmit, job) + frame(wire.TypeData, "\x01garbage, and more of it than gzip's header has"),
+		"inputs of garbage":   frame(wire.TypeSubmit, job) + frame(wire.TypeData, "\x01garbage for gzip"),
 		"talks while watched": frame(wire.TypeAttach, `{"id":"`+run.job.ID+`"}`) + frame(wire.TypeData, "\x01x"),
 	} {
 		q := r.dialRaw()
@@ -150,6 +151,63 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// TestLastWordsAreRead: after an error or done the daemon goes on reading until the client closes. With a
+// connection that is closed with unread bytes, the client could lose what was sent last.
+func TestLastWordsAreRead(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.dial()
+	p.submit(jobOf(1, "a/one-1"))
+	r.next().finish(build.StateSkipped)
+	receive(t, p.done)
+	for name, request := range map[string]wire.Attach{"error": {ID: "x"}, "done": {ID: jobOf(1).ID}} {
+		q := r.dialRaw()
+		q.frame(wire.TypeAttach, jsonOf(t, request))
+		if said := q.refusal(); !strings.Contains(said, `{"code":"`) && !strings.Contains(said, `{"outcome":"`) {
+			t.Errorf("the daemon said %q", said)
+		}
+		for range 100 {
+			if _, err := q.conn.Write([]byte{byte(wire.TypePing), 0, 0, 0, 0}); err != nil {
+				t.Errorf("after %s the connection was closed in both directions: %v", name, err)
+				break
+			}
+		}
+		q.conn.Close()
+	}
+}
+
+// TestSameID: an ID is taken from the submit on.
+func TestSameID(t *testing.T) {
+	r := newRig(t, 1)
+	p, q := r.dial(), r.dial()
+	p.send(wire.TypeSubmit, jobOf(1, "a/one-1"))
+	if _, err := p.conn.Writer(wire.StreamInputs).Write([]byte("\x1f\x8b")); err != nil {
+		t.Fatal(err)
+	}
+	for len(r.jobDirs()) == 0 {
+		runtime.Gosched() // until the daemon has read it
+	}
+	q.submitWith(jobOf(1, "a/one-1"), nil)
+	if text := q.refused(wire.CodeBadRequest); !strings.Contains(text, "attach to it") {
+		t.Errorf("error %q", text)
+	}
+	p.close()
+	receive(t, p.err)
+	for len(r.jobDirs()) > 0 {
+		runtime.Gosched() // until the daemon has noticed
+	}
+	q = r.dial()
+	q.submit(jobOf(1, "a/one-1"))
+	run := r.next()
+	q = r.dial()
+	q.submitWith(jobOf(1, "a/one-1"), nil)
+	if text := q.refused(wire.CodeBadRequest); !strings.Contains(text, "attach to it") {
+		t.Errorf("error %q", text)
+	}
+	if run.ctx.Err() != nil {
+		t.Error("the first job was ended")
+	}
+}
+
 // TestSlowSender sends its inputs byte by byte while another client's job is done.
 func TestSlowSender(t *testing.T) {
 	r := newRig(t, 1)
@@ -194,7 +252,8 @@ func TestTooManySessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := wire.Handshake(conn, wire.Hello{}); err == nil || !strings.Contains(err.Error(), "too many") {
+	_, _, err = wire.Handshake(conn, wire.Hello{})
+	if err == nil || !strings.Contains(err.Error(), "too many") {
 		t.Errorf("session %d: %v", maxSessions+1, err)
 	}
 	open[0].close()

@@ -45,6 +45,10 @@ func link(name, target string) tar.Header {
 	return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target}
 }
 
+func hardLink(name, target string) tar.Header {
+	return tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target}
+}
+
 func file(name string, size int64) tar.Header {
 	return tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size}
 }
@@ -57,6 +61,8 @@ func TestHostileInputs(t *testing.T) {
 	defer func(l archive.Limits) { inputsLimits = l }(inputsLimits)
 	inputsLimits.Entries, inputsLimits.Bytes, inputsLimits.EntryBytes = 100, 1<<20, 512<<10
 	good := tarOf(t, file("etc/portage/make.conf", 10))
+	half := inputsLimits.Bytes / 5 * 2
+	more := file("etc/portage/c", half)
 	many := make([]tar.Header, inputsLimits.Entries+1)
 	for i := range many {
 		many[i] = dir("etc/portage")
@@ -76,10 +82,10 @@ func TestHostileInputs(t *testing.T) {
 		"portage is a link":     tarOf(t, link("etc/portage", "/etc/portage")),
 		"through a link":        tarOf(t, link("etc/portage/x", "/tmp"), file("etc/portage/x/y", 1)),
 		"link out, relative":    tarOf(t, link("etc/portage/x", "../../../../etc/shadow")),
-		"hard link to the host": tarOf(t, tar.Header{Typeflag: tar.TypeLink, Name: "etc/portage/x", Linkname: "etc/shadow"}),
+		"hard link to the host": tarOf(t, hardLink("etc/portage/x", "etc/shadow")),
 		"twice":                 tarOf(t, file("etc/portage/x", 1), file("etc/portage/x", 1)),
 		"large entry":           tarOf(t, file("etc/portage/x", inputsLimits.EntryBytes+1)),
-		"bomb":                  tarOf(t, file("etc/portage/a", 400<<10), file("etc/portage/b", 400<<10), file("etc/portage/c", 400<<10)),
+		"bomb":                  tarOf(t, file("etc/portage/a", half), file("etc/portage/b", half), more),
 		"too many":              tarOf(t, many...),
 	}
 	r := newRig(t, 1)
@@ -141,8 +147,9 @@ func TestDamagedStream(t *testing.T) {
 func TestInputsError(t *testing.T) {
 	full := &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
 	err := inputsError(full, "/var/lib/lantage/jobs/1", "tower")
-	if !errors.Is(err, &wire.Error{Code: wire.CodeInternal}) || err.Error() != "tower cannot store the job's configuration in "+
-		"/var/lib/lantage/jobs/1: no space left on device; nothing of it was kept" {
+	want := "tower cannot store the job's configuration in /var/lib/lantage/jobs/1: no space left on device; " +
+		"nothing of it was kept"
+	if !errors.Is(err, &wire.Error{Code: wire.CodeInternal}) || err.Error() != want {
 		t.Errorf("a full disk: %v", err)
 	}
 	for _, want := range []error{nil, wire.ErrLost, wire.ErrProtocol} {
@@ -172,5 +179,6 @@ func TestStateDirGone(t *testing.T) {
 // endOf is the body of the end frame of inputs.
 func endOf(content []byte) []byte {
 	sum := sha256.Sum256(content)
-	return append(binary.BigEndian.AppendUint64([]byte{byte(wire.StreamInputs)}, uint64(len(content))), sum[:]...)
+	b := binary.BigEndian.AppendUint64([]byte{byte(wire.StreamInputs)}, uint64(len(content)))
+	return append(b, sum[:]...)
 }

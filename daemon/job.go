@@ -13,8 +13,10 @@ import (
 )
 
 var (
-	idRE    = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	chostRE = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+	idRE       = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	processRE  = regexp.MustCompile(`^(PATH|HOME|SHELL|IFS|BASH.*|LD_.*|PYTHON[A-Z]*)$`) // act on any program
+	variableRE = regexp.MustCompile(`^[A-Z][A-Za-z0-9_]*$`)
+	chostRE    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 )
 
 // checkJob turns what a client asks for into what is built. It is the trust border: nothing of a wire.Job is
@@ -119,8 +121,9 @@ func checkProfile(p wire.Profile, repos []gentoo.Repo) error {
 	return nil
 }
 
-// checkEnv lets through what changes the packages and nothing that is about a machine, such as PKGDIR or
-// PATH.
+// checkEnv lets through what changes the packages and nothing that Portage knows to be about a machine, such
+// as PKGDIR. Which other variables are flags of USE_EXPAND only the client's profile knows; the job cannot do
+// more with one that is not than its own bashrc could.
 func checkEnv(env []string) error {
 	if len(env) > maxEnv {
 		return bad("env: %d variables, at most %d are allowed", len(env), maxEnv)
@@ -129,7 +132,8 @@ func checkEnv(env []string) error {
 	for i, v := range env {
 		name, value, _ := strings.Cut(v, "=")
 		switch {
-		case len(gentoo.UserEnvironment([]string{v})) != 1:
+		case !variableRE.MatchString(name) || processRE.MatchString(name) ||
+			len(gentoo.UserEnvironment([]string{v}, name)) != 1:
 			return bad("env[%d]: %.40q is not a variable of Portage's that changes what is built", i, name)
 		case seen[name]:
 			return bad("env[%d]: %s is there twice", i, name)

@@ -23,7 +23,8 @@ func TestCheckJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := build.Job{
-		ID: m.ID, Base: "host", Env: m.Env, Profile: gentoo.Profile{Repo: "gentoo", Path: "default/linux/amd64/23.0"},
+		ID: m.ID, Base: "host", Env: m.Env,
+		Profile:  gentoo.Profile{Repo: "gentoo", Path: "default/linux/amd64/23.0"},
 		Packages: []build.Package{{CPV: cpv("a/one-1.2-r3"), Repo: "gentoo"}},
 		Repos:    []gentoo.Repo{{Name: "gentoo", Location: "/var/db/repos/gentoo"}},
 	}
@@ -111,7 +112,8 @@ func TestCheckJobDeclines(t *testing.T) {
 	} {
 		m := jobOf(1, "a/one-1")
 		spoil(&m)
-		if _, err := checkJob(m, self); !errors.Is(err, &wire.Error{Code: wire.CodeDeclined}) || err.Error() != want {
+		_, err := checkJob(m, self)
+		if !errors.Is(err, &wire.Error{Code: wire.CodeDeclined}) || err.Error() != want {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}
@@ -121,7 +123,8 @@ func TestCheckJobDeclines(t *testing.T) {
 func TestLargestJobFits(t *testing.T) {
 	m := jobOf(1)
 	for i := range maxPackages {
-		m.Packages = append(m.Packages, wire.Package{CPV: fmt.Sprintf("a/%0*d-1", maxNames/maxPackages-4, i), Repo: "gentoo"})
+		name := fmt.Sprintf("a/%0*d-1", maxNames/maxPackages-4, i)
+		m.Packages = append(m.Packages, wire.Package{CPV: name, Repo: "gentoo"})
 	}
 	if _, err := checkJob(m, self); err != nil {
 		t.Fatal(err)
@@ -144,7 +147,9 @@ func TestLargestJobFits(t *testing.T) {
 	if _, err := checkJob(m, self); err == nil {
 		t.Error("a job with longer names was let in")
 	}
-	small := fitting(wire.Done{Text: "x" + strings.Repeat("y", maxDoneText), Packages: []wire.PackageResult{{Text: "why"}}})
+	small := fitting(wire.Done{
+		Text: "x" + strings.Repeat("y", maxDoneText), Packages: []wire.PackageResult{{Text: "why"}},
+	})
 	if strings.Contains(small.Text, "x") || small.Packages[0].Text != "why" {
 		t.Error("the end of a text is what matters, and what fits is not cut")
 	}

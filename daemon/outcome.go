@@ -18,6 +18,7 @@ var wireStates = map[build.State]wire.State{
 	build.StateReused:   wire.StateReused,
 	build.StateFailed:   wire.StateFailed,
 	build.StateSkipped:  wire.StateSkipped,
+	build.StateDeclined: wire.StateDeclined,
 }
 
 // emit is what the Runner calls: a step of the job becomes an event for those who watch.
@@ -65,11 +66,12 @@ func (j *job) outcome(report build.Report, err error, builder string) wire.Done 
 	case err == nil:
 		return j.reported(report)
 	case cause != nil:
-		return j.unfinished(wire.OutcomeCancelled, cause.Error())
+		return j.unfinished(wire.OutcomeCancelled, wire.StateSkipped, cause.Error())
 	case errors.As(err, &declined):
-		return j.unfinished(wire.OutcomeFailed, declined.Reason)
+		return j.unfinished(wire.OutcomeFailed, wire.StateDeclined, declined.Reason)
 	}
-	return j.unfinished(wire.OutcomeFailed, fmt.Sprintf("%s could not go on: %v", builder, err))
+	text := fmt.Sprintf("%s could not go on: %v", builder, err)
+	return j.unfinished(wire.OutcomeFailed, wire.StateDeclined, text)
 }
 
 // reported is the end of a job whose emerge came to its own end. Only what there is a result of counts as
@@ -103,15 +105,16 @@ func (j *job) reported(report build.Report) wire.Done {
 	return fitting(done)
 }
 
-// unfinished is the end of a job without a report: what was built before stays built.
-func (j *job) unfinished(outcome wire.Outcome, text string) wire.Done {
+// unfinished is the end of a job without a report: what was built before stays built, the other packages are
+// in state.
+func (j *job) unfinished(outcome wire.Outcome, state wire.State, text string) wire.Done {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	done := wire.Done{Outcome: outcome, Text: text}
 	for _, p := range j.msg.Packages {
 		r, ok := j.final[p.CPV]
 		if !ok || (r.State != wire.StateFailed && !j.binpkgs[p.CPV]) {
-			r = wire.PackageResult{CPV: p.CPV, State: wire.StateSkipped, Text: text}
+			r = wire.PackageResult{CPV: p.CPV, State: state, Text: text}
 		}
 		done.Packages = append(done.Packages, r)
 	}

@@ -94,7 +94,8 @@ func (j *job) logEnd(done wire.Done, err error, took time.Duration) {
 		return
 	}
 	logger.Info("job ended", "built", count[wire.StateBuilt], "reused", count[wire.StateReused],
-		"failed", count[wire.StateFailed], "skipped", count[wire.StateSkipped])
+		"failed", count[wire.StateFailed], "skipped", count[wire.StateSkipped],
+		"declined", count[wire.StateDeclined])
 }
 
 // finish ends a job that does not run (any more). s.mu is held.
@@ -115,7 +116,7 @@ func (s *Server) cancel(j *job, why error) {
 	j.cancel(why)
 	if i := slices.Index(s.waiting, j); i >= 0 {
 		s.waiting = slices.Delete(s.waiting, i, i+1)
-		done := j.unfinished(wire.OutcomeCancelled, why.Error())
+		done := j.unfinished(wire.OutcomeCancelled, wire.StateSkipped, why.Error())
 		j.logEnd(done, nil, 0)
 		s.finish(j, done)
 		s.dispatch()

@@ -141,7 +141,8 @@ func newRig(t *testing.T, limit int) *rig {
 func newRigOn(t *testing.T, limit int, ln net.Listener, dir string) *rig {
 	t.Helper()
 	r := &rig{
-		t: t, runner: &steered{runs: make(chan *run, 200)}, ln: ln, dir: dir, log: &syncBuffer{written: make(chan struct{})},
+		t: t, runner: &steered{runs: make(chan *run, 200)}, ln: ln, dir: dir,
+		log:    &syncBuffer{written: make(chan struct{})},
 		served: make(chan error, 1),
 	}
 	r.server = &Server{
@@ -216,7 +217,8 @@ func (r *run) state(name string, state build.State) {
 func (r *run) result(t *testing.T, name, content string) build.Result {
 	t.Helper()
 	res := build.Result{
-		CPV: cpv(name), Dir: filepath.Join(r.job.Dir, "pkgdir"), Path: name + "-1.gpkg.tar", Size: int64(len(content)),
+		CPV: cpv(name), Dir: filepath.Join(r.job.Dir, "pkgdir"), Path: name + "-1.gpkg.tar",
+		Size:   int64(len(content)),
 		SHA256: sha256.Sum256([]byte(content)),
 	}
 	file := filepath.Join(res.Dir, res.Path)
@@ -269,7 +271,8 @@ func newPeer(t *testing.T, carrier net.Conn) *peer {
 	}
 	p := &peer{
 		t: t, conn: conn, hello: hello, accepted: make(chan wire.Accepted, 9), events: make(chan wire.Event, 1<<17),
-		members: make(chan string, 999), log: make(chan string, 1), done: make(chan wire.Done, 9), err: make(chan error, 1),
+		members: make(chan string, 999), log: make(chan string, 1), done: make(chan wire.Done, 9),
+		err: make(chan error, 1),
 	}
 	go p.read()
 	t.Cleanup(p.close)

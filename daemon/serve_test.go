@@ -50,7 +50,8 @@ func TestJob(t *testing.T) {
 	// A result is with the client while the job still runs.
 	res := run.result(t, "a/one-1", "content")
 	e := receive(t, p.events)
-	if e.Kind != wire.EventResult || e.Result.Path != res.Path || e.Result.Size != 7 || e.Result.Kind != wire.ResultBinpkg {
+	if e.Kind != wire.EventResult || e.Result.Path != res.Path || e.Result.Size != 7 ||
+		e.Result.Kind != wire.ResultBinpkg {
 		t.Errorf("result event %+v %+v", e, e.Result)
 	}
 	if m := receive(t, p.members); m != "binpkgs/a/one-1-1.gpkg.tar=content" {
@@ -62,7 +63,8 @@ func TestJob(t *testing.T) {
 		t.Errorf("member %q", m)
 	}
 	run.end <- runEnd{report: build.Report{ExitCode: 1, Text: "emerge's words", Packages: []build.PackageReport{
-		{CPV: cpv("a/one-1"), State: build.StateBuilt}, {CPV: cpv("a/two-2"), State: build.StateFailed, Phase: "compile"},
+		{CPV: cpv("a/one-1"), State: build.StateBuilt},
+		{CPV: cpv("a/two-2"), State: build.StateFailed, Phase: "compile"},
 	}}}
 	if m := receive(t, p.members); m != "end: EOF" {
 		t.Errorf("the results ended with %q", m)
@@ -83,7 +85,9 @@ func TestJob(t *testing.T) {
 	if err != nil || strings.Count(string(journal), "\n") != 5 {
 		t.Errorf("events.jsonl is\n%s%v", journal, err)
 	}
-	for _, line := range []string{"job accepted", "job started", "job ended", "client=laptop", "built=1", "failed=1"} {
+	for _, line := range []string{
+		"job accepted", "job started", "job ended", "client=laptop", "built=1", "failed=1",
+	} {
 		r.log.await(t, line)
 	}
 }
@@ -98,6 +102,7 @@ func TestOutcomes(t *testing.T) {
 	pkg := func(name string, state wire.State, text string) wire.PackageResult {
 		return wire.PackageResult{CPV: name, State: state, Text: text}
 	}
+	fault := "tower could not go on: no space left"
 	tests := map[string]struct {
 		steps func(*testing.T, *run)
 		end   runEnd
@@ -129,8 +134,8 @@ func TestOutcomes(t *testing.T) {
 			func(*testing.T, *run) {},
 			runEnd{err: &build.DeclineError{Reason: "no repository x here"}},
 			wire.Done{Outcome: wire.OutcomeFailed, Text: "no repository x here", Packages: []wire.PackageResult{
-				pkg("a/one-1", wire.StateSkipped, "no repository x here"),
-				pkg("a/two-2", wire.StateSkipped, "no repository x here"),
+				pkg("a/one-1", wire.StateDeclined, "no repository x here"),
+				pkg("a/two-2", wire.StateDeclined, "no repository x here"),
 			}},
 		},
 		"fault half-way": {
@@ -140,9 +145,9 @@ func TestOutcomes(t *testing.T) {
 				r.state("a/two-2", build.StateBuilding)
 			},
 			runEnd{err: errors.New("no space left")},
-			wire.Done{Outcome: wire.OutcomeFailed, Text: "tower could not go on: no space left", Packages: []wire.PackageResult{
+			wire.Done{Outcome: wire.OutcomeFailed, Text: fault, Packages: []wire.PackageResult{
 				pkg("a/one-1", wire.StateBuilt, ""),
-				pkg("a/two-2", wire.StateSkipped, "tower could not go on: no space left"),
+				pkg("a/two-2", wire.StateDeclined, fault),
 			}},
 		},
 	}

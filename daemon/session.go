@@ -74,7 +74,7 @@ func (ss *session) limited(ctx context.Context, limit time.Duration, what string
 	})
 	stop := context.AfterFunc(ctx, func() {
 		err := context.Cause(ctx)
-		if errors.Is(err, context.Canceled) {
+		if _, told := errors.AsType[*wire.Error](err); !told { // the daemon ends; its cause is a signal
 			err = wire.Errorf(wire.CodeShutdown, "%s is shutting down", ss.server.Hello.Name)
 		}
 		ss.lastWords(err)
@@ -139,7 +139,7 @@ func (ss *session) submit(ctx context.Context, m wire.Job) error {
 	if err := ss.inputs(ctx, j); err != nil {
 		j.remove()
 		if errors.Is(err, errCancelled) {
-			return ss.finished(j.unfinished(wire.OutcomeCancelled, err.Error()))
+			return ss.finished(j.unfinished(wire.OutcomeCancelled, wire.StateSkipped, err.Error()))
 		}
 		return err
 	}

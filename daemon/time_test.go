@@ -64,7 +64,8 @@ func TestNoRequest(t *testing.T) {
 		p := newPeer(t, ln.dial())
 		start := time.Now()
 		err := <-p.err
-		if !errors.Is(err, &wire.Error{Code: wire.CodeBadRequest}) || err.Error() != "a request did not come within 1m0s" {
+		want := "a request did not come within 1m0s"
+		if !errors.Is(err, &wire.Error{Code: wire.CodeBadRequest}) || err.Error() != want {
 			t.Errorf("error %v", err)
 		}
 		if d := time.Since(start); d != requestTime {
@@ -96,7 +97,8 @@ func TestSlowInputs(t *testing.T) {
 	})
 }
 
-// TestHalfOpen: clients whose machine lost its power, at any point. Their jobs live on, and nothing else of them.
+// TestHalfOpen: clients whose machine lost its power, at any point. Their jobs live on, and nothing else of
+// them.
 func TestHalfOpen(t *testing.T) {
 	onFakeClock(t, 1, func(t *testing.T, r *rig, ln *pipeListener) {
 		var peers []*raw

@@ -33,7 +33,6 @@ func (ss *session) watch(j *job, a wire.Attach, show shower) error {
 			j.logger.Error("a client cannot be shown its job", "error", err)
 			ss.lastWords(err)
 		}
-		ss.conn.Finish(lingerTime)
 		shown <- err
 	}()
 	if err := ss.listen(j); !errors.Is(err, wire.ErrLost) {

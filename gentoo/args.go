@@ -89,6 +89,8 @@ func (a Args) Local() (reason string, ok bool) {
 		return "--autounmask-only builds nothing", true
 	case len(a.targets) == 0:
 		return "no package is named", true
+	case a.has("--tree") && a.has("--columns"): // PretendArgs drops both, so the plan would not show it
+		return "emerge does not accept --tree with --columns", true
 	}
 	for _, o := range []string{"--root", "--sysroot", "--prefix", "--config-root"} {
 		if v := a.value(o); v != "" && path.Clean(v) != "/" {

@@ -136,7 +136,7 @@ func TestLocal(t *testing.T) {
 		"--root=/mnt/x cat/pkg",
 		"--sysroot /mnt/x cat/pkg", "--prefix=/opt cat/pkg", "--config-root=/x cat/pkg", "--nosuch cat/pkg",
 		"cat/pkg -- -v", "-K cat/pkg", "-G cat/pkg", "--autounmask-only cat/pkg", "-uD",
-		"--ask=maybe cat/pkg",
+		"--ask=maybe cat/pkg", "-t --columns cat/pkg",
 	}
 	for _, line := range local {
 		reason, ok := ParseArgs(strings.Fields(line)).Local()

@@ -68,13 +68,14 @@ const (
 // State is how far a package of a job is.
 type State string
 
-// States of a package. Reused, Built, Failed and Skipped are final.
+// States of a package. All but Building are final.
 const (
 	StateBuilding State = "building"
 	StateBuilt    State = "built"
-	StateReused   State = "reused"  // answered from the builder's PKGDIR without a compile
-	StateFailed   State = "failed"  // Phase says where; its log follows as a member of StreamResults
-	StateSkipped  State = "skipped" // not tried; Text says why
+	StateReused   State = "reused"   // answered from the builder's PKGDIR without a compile
+	StateFailed   State = "failed"   // Phase says where; its log follows as a member of StreamResults
+	StateSkipped  State = "skipped"  // not tried, because of another; Text says why
+	StateDeclined State = "declined" // this builder cannot build it, and nothing failed; Text says why
 )
 
 // Event is one step of a job. Events are numbered from 1 without gaps; which fields are set depends on Kind.
@@ -125,7 +126,7 @@ const (
 // Done is the last message of a job.
 type Done struct {
 	Outcome  Outcome         `json:"outcome"`
-	Text     string          `json:"text,omitempty"` // why, when it is not OutcomeDone: emerge's own words where there are any
+	Text     string          `json:"text,omitempty"` // why it is not OutcomeDone, often in emerge's words
 	Packages []PackageResult `json:"packages"`       // one for each package of the job, in its order
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -202,7 +203,10 @@ func TestSlowDiskIsNoDeath(t *testing.T) {
 }
 
 func TestHandshakeTimeout(t *testing.T) {
-	for _, start := range []string{"", "LANT", "LANTAGE\n\x00\x01\x00\x01", "LANTAGE\n\x00\x01\x00\x01\x01\x00\x00\x00\xff{"} {
+	for _, start := range []string{
+		"", "LANT", "LANTAGE\n\x00\x01\x00\x01",
+		"LANTAGE\n\x00\x01\x00\x01\x01\x00\x00\x00\xff{",
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			near, far := net.Pipe()
 			go io.Copy(io.Discard, far)
@@ -252,12 +256,14 @@ func TestHandshakeErrors(t *testing.T) {
 		says string
 		want error
 	}{
-		"older":       {"LANTAGE\n\x00\x00\x00\x00" + hello, ErrPeerOlder},
-		"newer":       {"LANTAGE\n\x00\x02\x00\x03" + hello, ErrPeerNewer},
-		"HTTP":        {"GET / HTTP/1.1\r\n\r\n", ErrNotLantage},
-		"no hello":    {"LANTAGE\n\x00\x01\x00\x01\x09\x00\x00\x00\x02{}", ErrProtocol},
-		"garbage":     {"LANTAGE\n\x00\x01\x00\x01\xff\xff\xff\xff\xff", ErrProtocol},
-		"refusal":     {"LANTAGE\n\x00\x01\x00\x01\x02\x00\x00\x00\x0f" + `{"code":"busy"}`, &Error{Code: CodeBusy}},
+		"older":    {"LANTAGE\n\x00\x00\x00\x00" + hello, ErrPeerOlder},
+		"newer":    {"LANTAGE\n\x00\x02\x00\x03" + hello, ErrPeerNewer},
+		"HTTP":     {"GET / HTTP/1.1\r\n\r\n", ErrNotLantage},
+		"no hello": {"LANTAGE\n\x00\x01\x00\x01\x09\x00\x00\x00\x02{}", ErrProtocol},
+		"garbage":  {"LANTAGE\n\x00\x01\x00\x01\xff\xff\xff\xff\xff", ErrProtocol},
+		"refusal": {
+			"LANTAGE\n\x00\x01\x00\x01\x02\x00\x00\x00\x0f" + `{"code":"busy"}`, &Error{Code: CodeBusy},
+		},
 		"hello is []": {"LANTAGE\n\x00\x01\x00\x01\x01\x00\x00\x00\x02[]", ErrProtocol},
 	}
 	for name, tt := range tests {
@@ -273,7 +279,8 @@ func TestHandshakeErrors(t *testing.T) {
 		if _, _, err := Handshake(near, Hello{}); !errors.Is(err, tt.want) && err.Error() != tt.want.Error() {
 			t.Errorf("%s: error %v, want %v", name, err, tt.want)
 		}
-		if got := <-heard; strings.HasSuffix(tt.want.Error(), "er Lantage; update it") && got != "LANTAGE\n\x00\x01\x00\x01" {
+		got := <-heard
+		if (tt.want == ErrPeerOlder || tt.want == ErrPeerNewer) && got != "LANTAGE\n\x00\x01\x00\x01" {
 			t.Errorf("%s: the peer heard %q and cannot know what is wrong", name, got)
 		}
 	}
@@ -365,4 +372,89 @@ func TestCloseEndsEverything(t *testing.T) {
 		wg.Wait()
 		far.Close()
 	})
+}
+
+// halfCloser is a carrier that can close one direction, and tells what was asked of it.
+type halfCloser struct {
+	recorder
+	calls chan string
+}
+
+func (h *halfCloser) CloseWrite() error {
+	h.calls <- "half"
+	return nil
+}
+
+func (h *halfCloser) Close() error {
+	h.calls <- "all"
+	return nil
+}
+
+// TestFinishClosesOneDirection: closing both at once would reset a TCP connection with unread bytes.
+func TestFinishClosesOneDirection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &halfCloser{calls: make(chan string, 9)}
+		c := &Conn{carrier: h, stopPing: make(chan struct{})}
+		c.Finish(time.Second)
+		c.Finish(time.Second)
+		if call := <-h.calls; call != "half" || len(h.calls) != 0 {
+			t.Errorf("Finish did %q and %d more", call, len(h.calls))
+		}
+		if d := took(func() { <-h.calls }); d != time.Second {
+			t.Errorf("it was closed after %v", d)
+		}
+	})
+}
+
+// TestOtherVersionHearsUs: it gets our preface, though it reads late and never stops talking.
+func TestOtherVersionHearsUs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		go io.WriteString(far, "LANTAGE\n\x00\x02\x00\x02"+strings.Repeat("x", 1<<20))
+		heard := make(chan string, 1)
+		go func() {
+			time.Sleep(farewell / 2)
+			b := make([]byte, 12)
+			_, err := io.ReadFull(far, b)
+			heard <- fmt.Sprintf("%s %v", b, err)
+		}()
+		var err error
+		d := took(func() { _, _, err = Handshake(near, Hello{}) })
+		if !errors.Is(err, ErrPeerNewer) || d > 2*farewell {
+			t.Errorf("error %v after %v", err, d)
+		}
+		if got := <-heard; got != "LANTAGE\n\x00\x01\x00\x01 <nil>" {
+			t.Errorf("the peer heard %q", got)
+		}
+		far.Close()
+	})
+}
+
+// brokenOnce fails in the middle of its first write.
+type brokenOnce struct {
+	recorder
+	broken bool
+}
+
+func (b *brokenOnce) Write(p []byte) (int, error) {
+	if !b.broken {
+		b.broken = true
+		n, _ := b.recorder.Write(p[:len(p)/2])
+		return n, io.ErrShortWrite
+	}
+	return b.recorder.Write(p)
+}
+
+// TestNothingAfterACutFrame: what would follow it could only be misunderstood.
+func TestNothingAfterACutFrame(t *testing.T) {
+	b := new(brokenOnce)
+	c := &Conn{carrier: b, stopPing: make(chan struct{})}
+	w := c.Writer(StreamLog)
+	if _, err := w.Write([]byte("abc")); !errors.Is(err, ErrLost) {
+		t.Errorf("error %v", err)
+	}
+	n := b.Len()
+	if err := errors.Join(c.Send(TypeDone, Done{}), w.Close()); !errors.Is(err, ErrLost) || b.Len() != n {
+		t.Errorf("%d bytes follow a cut frame, error %v", b.Len()-n, err)
+	}
 }

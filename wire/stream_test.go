@@ -38,21 +38,24 @@ func endFrame(s Stream, count uint64, content string) Frame {
 
 func TestStream(t *testing.T) {
 	one, two := dataFrame(StreamInputs, "one"), dataFrame(StreamInputs, "two")
+	empty, other := dataFrame(StreamInputs, ""), dataFrame(StreamLog, "x")
+	end := func(count uint64, content string) Frame { return endFrame(StreamInputs, count, content) }
+	whole := end(6, "onetwo")
 	tests := map[string]struct {
 		frames       []Frame
 		read, fed    error
 		readWhatCame bool
 	}{
-		"whole":             {[]Frame{one, two, endFrame(StreamInputs, 6, "onetwo")}, nil, nil, true},
-		"with empty data":   {[]Frame{one, dataFrame(StreamInputs, ""), two, endFrame(StreamInputs, 6, "onetwo")}, nil, nil, true},
+		"whole":             {[]Frame{one, two, whole}, nil, nil, true},
+		"with empty data":   {[]Frame{one, empty, two, whole}, nil, nil, true},
 		"no end":            {[]Frame{one, two}, ErrLost, nil, true},
-		"count too small":   {[]Frame{one, two, endFrame(StreamInputs, 3, "onetwo")}, ErrProtocol, ErrProtocol, true},
-		"count of 2^64-1":   {[]Frame{one, two, endFrame(StreamInputs, 1<<64-1, "onetwo")}, ErrProtocol, ErrProtocol, true},
-		"wrong hash":        {[]Frame{one, two, endFrame(StreamInputs, 6, "onetwO")}, ErrProtocol, ErrProtocol, true},
-		"hole":              {[]Frame{one, endFrame(StreamInputs, 6, "onetwo")}, ErrProtocol, ErrProtocol, false},
-		"data after end":    {[]Frame{one, two, endFrame(StreamInputs, 6, "onetwo"), one}, nil, ErrProtocol, true},
-		"second end":        {[]Frame{one, two, endFrame(StreamInputs, 6, "onetwo"), endFrame(StreamInputs, 6, "onetwo")}, nil, ErrProtocol, true},
-		"of another stream": {[]Frame{one, two, dataFrame(StreamLog, "x"), endFrame(StreamInputs, 6, "onetwo")}, nil, nil, true},
+		"count too small":   {[]Frame{one, two, end(3, "onetwo")}, ErrProtocol, ErrProtocol, true},
+		"count of 2^64-1":   {[]Frame{one, two, end(1<<64-1, "onetwo")}, ErrProtocol, ErrProtocol, true},
+		"wrong hash":        {[]Frame{one, two, end(6, "onetwO")}, ErrProtocol, ErrProtocol, true},
+		"hole":              {[]Frame{one, whole}, ErrProtocol, ErrProtocol, false},
+		"data after end":    {[]Frame{one, two, whole, one}, nil, ErrProtocol, true},
+		"second end":        {[]Frame{one, two, whole, whole}, nil, ErrProtocol, true},
+		"of another stream": {[]Frame{one, two, other, whole}, nil, nil, true},
 	}
 	for name, tt := range tests {
 		got, read, fed := feed(t, NewStreamReader(StreamInputs), tt.frames...)
@@ -70,7 +73,8 @@ func TestStream(t *testing.T) {
 
 func TestFeedLeavesOtherFrames(t *testing.T) {
 	sr := NewStreamReader(StreamLog)
-	for _, f := range []Frame{{TypeEvent, []byte("{}")}, dataFrame(StreamInputs, "x"), endFrame(StreamInputs, 0, "")} {
+	event := Frame{TypeEvent, []byte("{}")}
+	for _, f := range []Frame{event, dataFrame(StreamInputs, "x"), endFrame(StreamInputs, 0, "")} {
 		if taken, err := sr.Feed(f); taken || err != nil {
 			t.Errorf("frame of type %d was taken, %v", f.Type, err)
 		}

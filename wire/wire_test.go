@@ -64,15 +64,22 @@ func TestGoldenBytes(t *testing.T) {
 					Repos: []Repo{{"gentoo", "/r"}}, Log: true,
 				})
 			},
-			"\x04\x00\x00\x00\xb2" + `{"id":"00","client":"","chost":"","packages":[{"cpv":"a/b-1","repo":"gentoo"}],` +
+			"\x04\x00\x00\x00\xb2" +
+				`{"id":"00","client":"","chost":"","packages":[{"cpv":"a/b-1","repo":"gentoo"}],` +
 				`"profile":{"repo":"gentoo","path":"x"},"repos":[{"name":"gentoo","location":"/r"}],"log":true}`,
 		},
 		"attach": {
 			func(c *Conn) error { return c.Send(TypeAttach, Attach{ID: "00", After: 3, Have: []string{"ab"}}) },
 			"\x05\x00\x00\x00\x24" + `{"id":"00","after":3,"have":["ab"]}`,
 		},
-		"cancel":   {func(c *Conn) error { return c.Send(TypeCancel, Cancel{"00"}) }, "\x06\x00\x00\x00\x0b" + `{"id":"00"}`},
-		"accepted": {func(c *Conn) error { return c.Send(TypeAccepted, Accepted{"00", "host"}) }, "\x07\x00\x00\x00\x19" + `{"id":"00","base":"host"}`},
+		"cancel": {
+			func(c *Conn) error { return c.Send(TypeCancel, Cancel{"00"}) },
+			"\x06\x00\x00\x00\x0b" + `{"id":"00"}`,
+		},
+		"accepted": {
+			func(c *Conn) error { return c.Send(TypeAccepted, Accepted{"00", "host"}) },
+			"\x07\x00\x00\x00\x19" + `{"id":"00","base":"host"}`,
+		},
 		"event": {
 			func(c *Conn) error {
 				return c.Send(TypeEvent, Event{Seq: 1, Time: time.Unix(0, 0).UTC(), Kind: EventQueued, Position: 2})
@@ -81,7 +88,8 @@ func TestGoldenBytes(t *testing.T) {
 		},
 		"done": {
 			func(c *Conn) error {
-				return c.Send(TypeDone, Done{Outcome: OutcomeDone, Packages: []PackageResult{{CPV: "a/b-1", State: StateBuilt}}})
+				pkgs := []PackageResult{{CPV: "a/b-1", State: StateBuilt}}
+				return c.Send(TypeDone, Done{Outcome: OutcomeDone, Packages: pkgs})
 			},
 			"\x09\x00\x00\x00\x45" + `{"outcome":"done","packages":[{"cpv":"a/b-1","state":"built"}]}`,
 		},
@@ -101,7 +109,8 @@ func TestGoldenBytes(t *testing.T) {
 		}
 		want := tt.want
 		if i := strings.IndexByte(want, '{'); i == headerSize { // the length is counted here, not by hand
-			want = want[:1] + string(binary.BigEndian.AppendUint32(nil, uint32(len(want)-headerSize))) + want[headerSize:]
+			n := binary.BigEndian.AppendUint32(nil, uint32(len(want)-headerSize))
+			want = want[:1] + string(n) + want[headerSize:]
 		}
 		if diff := cmp.Diff(want, rec.String()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -157,7 +166,9 @@ func TestHostileFrames(t *testing.T) {
 			t.Errorf("%s: error %v, want ErrProtocol", name, err)
 		}
 	}
-	for _, cut := range []string{"", "\x04\x00", "\x04\x00\x00\x00\x09{", "\x04\x00\x0f\x00\x00{", "\x0a\x00\x00\x00\x09\x01"} {
+	for _, cut := range []string{
+		"", "\x04\x00", "\x04\x00\x00\x00\x09{", "\x04\x00\x0f\x00\x00{", "\x0a\x00\x00\x00\x09\x01",
+	} {
 		if _, err := reader([]byte(cut)).Read(); !errors.Is(err, ErrLost) {
 			t.Errorf("cut %q: error %v, want ErrLost", cut, err)
 		}
@@ -179,10 +190,13 @@ func TestPromisedLengthIsNotAllocated(t *testing.T) {
 func TestDecode(t *testing.T) {
 	refused := Frame{TypeError, []byte(`{"code":"busy","text":"later"}`)}
 	var a Accepted
-	if err := refused.Decode(TypeAccepted, &a); !errors.Is(err, &Error{Code: CodeBusy}) || err.Error() != "later" {
+	err := refused.Decode(TypeAccepted, &a)
+	if !errors.Is(err, &Error{Code: CodeBusy}) || err.Error() != "later" {
 		t.Errorf("an error frame decoded as %v", err)
 	}
-	for _, f := range []Frame{{TypeDone, []byte("{}")}, {TypeAccepted, nil}, {TypeAccepted, []byte(`{"id":1}`)}} {
+	for _, f := range []Frame{
+		{TypeDone, []byte("{}")}, {TypeAccepted, nil}, {TypeAccepted, []byte(`{"id":1}`)},
+	} {
 		if err := f.Decode(TypeAccepted, &a); !errors.Is(err, ErrProtocol) {
 			t.Errorf("%d %q: error %v, want ErrProtocol", f.Type, f.Body, err)
 		}
@@ -194,7 +208,8 @@ func TestDecode(t *testing.T) {
 
 func TestErrorCodes(t *testing.T) {
 	err := error(Errorf(CodeDeclined, "no %s here", "amd64"))
-	if !errors.Is(err, &Error{Code: CodeDeclined}) || errors.Is(err, &Error{Code: CodeBusy}) || errors.Is(err, io.EOF) {
+	is := func(code Code) bool { return errors.Is(err, &Error{Code: code}) }
+	if !is(CodeDeclined) || is(CodeBusy) || errors.Is(err, io.EOF) {
 		t.Error("errors.Is does not compare codes")
 	}
 	if e := AsError(errors.Join(io.EOF, err)); e.Code != CodeDeclined {
@@ -248,8 +263,10 @@ func TestPreface(t *testing.T) {
 // TestMessagesRoundTrip: every field survives, and none is left out by mistake.
 func TestMessagesRoundTrip(t *testing.T) {
 	event := Event{
-		Seq: 3, Time: time.Date(2026, 11, 22, 21, 0, 0, 5, time.UTC), Kind: EventResult, Position: 1, CPV: "a/b-1", N: 1, Of: 2,
-		State: StateFailed, Phase: "compile", Text: "x", Result: &Result{ResultLog, "a/b-1", "a/b.log", 1 << 40, "ff", true},
+		Seq: 3, Time: time.Date(2026, 11, 22, 21, 0, 0, 5, time.UTC), Kind: EventResult, Position: 1,
+		CPV: "a/b-1", N: 1, Of: 2,
+		State: StateFailed, Phase: "compile", Text: "x",
+		Result: &Result{ResultLog, "a/b-1", "a/b.log", 1 << 40, "ff", true},
 	}
 	for _, v := range []any{
 		&Hello{"a", "b", "c", "d", "e", []string{"host"}, 1, 2, 0.5, 3, 4, 5},
