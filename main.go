@@ -1,5 +1,6 @@
-// Lantage has the packages of a weak Gentoo machine built by a strong one on the same LAN, with the weak one's own
-// configuration. One program is both ends; ARCHITECTURE.md shows the way of a job through its packages.
+// Lantage has the packages of a weak Gentoo machine built by a strong one on the same LAN, with the weak
+// one's own configuration. One program is both ends; ARCHITECTURE.md shows the way of a job through its
+// packages.
 package main
 
 import (
@@ -24,7 +25,8 @@ import (
 // version is set by the Makefile.
 var version = "0.1-dev"
 
-// cli is the grammar. Lantage's own flags stand before the word emerge; all that follows it belongs to emerge.
+// cli is the grammar. Lantage's own flags stand before the word emerge; all that follows it belongs to
+// emerge.
 type cli struct {
 	Builder    string `help:"The builder: name, address, address:port. It wins over discovery." placeholder:"HOST" env:"LANTAGE_HOST"`
 	Port       string `help:"The builder's port, if --builder does not say it." placeholder:"PORT" env:"LANTAGE_PORT"`
@@ -100,7 +102,8 @@ type stdio struct {
 	out, err io.Writer
 }
 
-// exitStatus is the one place where errors become exit statuses: emerge's own is passed on, any other error is 1.
+// exitStatus is the one place where errors become exit statuses: emerge's own is passed on, any other error
+// is 1.
 func exitStatus(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0

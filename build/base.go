@@ -20,11 +20,14 @@ type Base interface {
 	Name() string
 	// Layers are the trees that make up the base, the root first, each after the one that it is mounted in.
 	Layers() ([]Layer, error)
-	// Masks are directories, as seen inside, whose contents jobs must not see, and files that they must not see.
+	// Masks are directories, as seen inside, whose contents jobs must not see, and files that they must not
+	// see.
 	Masks() (dirs, files []string)
-	// Query runs a command of the base's own Portage that changes nothing, such as portageq, and returns its output.
+	// Query runs a command of the base's own Portage that changes nothing, such as portageq, and returns
+	// its output.
 	Query(ctx context.Context, argv ...string) ([]byte, error)
-	// Fingerprint changes when packages are merged into the base: a job that sees it change does not trust its results.
+	// Fingerprint changes when packages are merged into the base: a job that sees it change does not trust
+	// its results.
 	Fingerprint() (string, error)
 }
 
@@ -42,8 +45,8 @@ type HostBase struct {
 // Name implements Base.
 func (HostBase) Name() string { return "host" }
 
-// Layers implements Base: the root, and the other file systems that hold what a build reads. An overlay sees one
-// file system only, so each needs a layer of its own.
+// Layers implements Base: the root, and the other file systems that hold what a build reads. An overlay
+// sees one file system only, so each needs a layer of its own.
 func (HostBase) Layers() ([]Layer, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -66,7 +69,8 @@ func (HostBase) Layers() ([]Layer, error) {
 
 // pseudoFS are file systems that hold no files of a system.
 var pseudoFS = map[string]bool{
-	"autofs": true, "bpf": true, "cgroup": true, "cgroup2": true, "devpts": true, "devtmpfs": true, "fuse.portal": true,
+	"autofs": true, "bpf": true, "cgroup": true, "cgroup2": true, "devpts": true, "devtmpfs": true,
+	"fuse.portal": true,
 	"mqueue": true, "nsfs": true, "proc": true, "ramfs": true, "sysfs": true, "tmpfs": true, "vfat": true,
 }
 
@@ -83,10 +87,12 @@ func mountOf(line string) (target, fstype string) {
 
 var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// buildReads reports whether a file system mounted at target is part of the installed system or of its repositories.
+// buildReads reports whether a file system mounted at target is part of the installed system or of its
+// repositories.
 func buildReads(target string) bool {
 	switch target {
-	case "/usr", "/opt", "/etc", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/var", "/var/db", "/var/lib", "/var/lib/portage":
+	case "/usr", "/opt", "/etc", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/var", "/var/db", "/var/lib",
+		"/var/lib/portage":
 		return true
 	}
 	for _, top := range []string{"/usr/", "/opt/", "/var/db/"} {
@@ -97,17 +103,19 @@ func buildReads(target string) bool {
 	return false
 }
 
-// maskedDirs are directories of a builder that hold people's or services' data, or keys, and nothing that a build reads.
+// maskedDirs are directories of a builder that hold people's or services' data, or keys, and nothing that a
+// build reads.
 var maskedDirs = []string{
-	"/boot", "/efi", "/home", "/lost+found", "/media", "/mnt", "/root", "/srv", "/var/cache", "/var/log", "/var/mail",
-	"/var/spool", "/var/tmp", "/etc/ssh", "/etc/ssl/private", "/etc/NetworkManager", "/etc/wpa_supplicant", "/etc/wireguard",
-	"/etc/openvpn", "/etc/letsencrypt", "/etc/ipsec.d", "/etc/sudoers.d", "/etc/iwd", "/etc/cron.d", "/etc/docker", "/etc/lantage",
+	"/boot", "/efi", "/home", "/lost+found", "/media", "/mnt", "/root", "/srv",
+	"/etc/NetworkManager", "/etc/cron.d", "/etc/docker", "/etc/ipsec.d", "/etc/iwd", "/etc/lantage", "/etc/letsencrypt",
+	"/etc/openvpn", "/etc/ssh", "/etc/ssl/private", "/etc/sudoers.d", "/etc/wireguard", "/etc/wpa_supplicant",
+	"/var/cache", "/var/log", "/var/mail", "/var/spool", "/var/tmp",
 }
 
 // maskedFiles likewise.
 var maskedFiles = []string{
-	"/etc/gshadow", "/etc/gshadow-", "/etc/krb5.keytab", "/etc/machine-id", "/etc/make.conf", "/etc/security/opasswd", "/etc/shadow",
-	"/etc/shadow-", "/etc/sudoers",
+	"/etc/gshadow", "/etc/gshadow-", "/etc/krb5.keytab", "/etc/machine-id", "/etc/make.conf",
+	"/etc/security/opasswd", "/etc/shadow", "/etc/shadow-", "/etc/sudoers",
 }
 
 // keptVarLib are the parts of /var/lib that belong to the installed system; the rest is services' data.
@@ -143,7 +151,8 @@ func (b DirBase) Name() string { return b.Dir }
 // Layers implements Base.
 func (b DirBase) Layers() ([]Layer, error) { return []Layer{{b.Dir, "/"}}, nil }
 
-// Masks implements Base: such a system has no secrets of this machine; what jobs are given a place of their own for is cleared.
+// Masks implements Base: such a system has no secrets of this machine; what jobs are given a place of their
+// own for is cleared.
 func (b DirBase) Masks() (dirs, files []string) {
 	return []string{"/var/cache", "/var/log", "/var/tmp"}, []string{"/etc/make.conf"}
 }
@@ -175,7 +184,8 @@ func query(ctx context.Context, root string, argv []string) ([]byte, error) {
 	return out, nil
 }
 
-// vdbFingerprint is a hash over the names and times of the VDB's categories: Portage renames a package's entry into and out of them.
+// vdbFingerprint is a hash over the names and times of the VDB's categories: Portage renames a package's
+// entry into and out of them.
 func vdbFingerprint(root string) (string, error) {
 	vdb := filepath.Join(root, "var/db/pkg")
 	entries, err := os.ReadDir(vdb)

@@ -1,13 +1,14 @@
-// Package build runs one job on this machine: it makes a build root, has the client's emerge arguments run in it by real
-// Portage, and reports what comes of it. It knows no network and no client.
+// Package build runs one job on this machine: it makes a build root, has the client's emerge arguments run
+// in it by real Portage, and reports what comes of it. It knows no network and no client.
 //
 // # What isolation promises
 //
-// A build root is an overlay file system over a read-only Base, in mount, PID, IPC and UTS namespaces of its own and in a
-// user namespace whose root is an unprivileged ID range of the builder. What a job writes is thrown away; only its
-// PKGDIR and DISTDIR last. The job cannot see other processes, the paths that its Base masks, or write to anything of the builder.
-// It does share the builder's network (Portage's own network-sandbox closes it for the phases that compile), its kernel and, as yet without
-// limits, its memory and CPU.
+// A build root is an overlay file system over a read-only Base, in mount, PID, IPC and UTS namespaces of
+// its own and in a user namespace whose root is an unprivileged ID range of the builder. What a job writes
+// is thrown away; only its PKGDIR and DISTDIR last. The job cannot see other processes, the paths that its
+// Base masks, or write to anything of the builder. It does share the builder's network (Portage's own
+// network-sandbox closes it for the phases that compile), its kernel and, as yet without limits, its memory
+// and CPU.
 package build
 
 import (
@@ -25,7 +26,7 @@ import (
 // Job is what to build, already validated.
 type Job struct {
 	ID       string    // names the build root's directory; [0-9a-f]{32}
-	Dir      string    // the job's own directory, made and in the end removed by the caller; its files are written below it
+	Dir      string    // the job's own directory, made and in the end removed by the caller
 	Inputs   string    // a directory with etc/portage as the client has it, owned by root
 	Packages []Package // in merge-list order
 	Profile  gentoo.Profile
@@ -111,7 +112,7 @@ func (e *DeclineError) Error() string { return e.Reason }
 
 // Runner runs jobs. Its fields are set before the first Run and not changed.
 type Runner struct {
-	StateDir string       // for PKGDIRs, distfiles and the holder's files; on a file system that can be an overlay's upper layer
+	StateDir string       // for PKGDIRs and distfiles; jobs' directories are on the same file system
 	Bases    []Base       // what jobs may be built on, the preferred one first
 	Cores    int          // CPUs that jobs may use
 	Memory   int64        // bytes that jobs may use
@@ -121,7 +122,8 @@ type Runner struct {
 	ranges idRanges
 }
 
-// Check says whether this machine can make build roots, by making one on each base, running nothing in it, and removing it.
+// Check says whether this machine can make build roots, by making one on each base, running nothing in it,
+// and removing it.
 func (r *Runner) Check(ctx context.Context) error {
 	for _, base := range r.Bases {
 		if err := r.check(ctx, base); err != nil {
@@ -166,9 +168,10 @@ func (r *Runner) check(ctx context.Context, base Base) error {
 	return err
 }
 
-// Run runs a job to its end and reports. It calls emit, from one goroutine, for each step. Results stay readable until the caller
-// removes the job's directory. The error says why there is no report: a DeclineError, ctx's error when the job was
-// cancelled, or a fault of this machine. When Run returns no process and no mount of the job is left.
+// Run runs a job to its end and reports. It calls emit, from one goroutine, for each step. Results stay
+// readable until the caller removes the job's directory. The error says why there is no report: a
+// DeclineError, ctx's error when the job was cancelled, or a fault of this machine. When Run returns no
+// process and no mount of the job is left.
 func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, error) {
 	base := r.Bases[0]
 	if job.Base != "" {
@@ -212,7 +215,9 @@ func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, er
 }
 
 // emerge runs the job's emerge in its build root and follows it.
-func (r *Runner) emerge(ctx context.Context, job Job, base Base, spec *rootSpec, pkgDir string, pkgs []Package, emit func(Event)) (Report, error) {
+func (r *Runner) emerge(
+	ctx context.Context, job Job, base Base, spec *rootSpec, pkgDir string, pkgs []Package, emit func(Event),
+) (Report, error) {
 	before, err := base.Fingerprint()
 	if err != nil {
 		return Report{}, err

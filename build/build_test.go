@@ -89,7 +89,8 @@ source /etc/portage/extra
 	}
 }
 
-// TestSettingsKey holds the rule of the key: it changes with all that changes a package, and with nothing else.
+// TestSettingsKey holds the rule of the key: it changes with all that changes a package, and with nothing
+// else.
 func TestSettingsKey(t *testing.T) {
 	base := map[string]string{
 		"make.conf": "CFLAGS=-O2\nUSE=a\n", "package.use/x": "a/b c\n", "patches/a/b/1.patch": "x\n", "env/x": "CFLAGS=-O1\n",
@@ -212,7 +213,8 @@ func TestBuildID(t *testing.T) {
 	}
 }
 
-// TestOpenRegular holds the border to a job's files: what a job puts in place of one must not be followed or waited for.
+// TestOpenRegular holds the border to a job's files: what a job puts in place of one must not be followed
+// or waited for.
 func TestOpenRegular(t *testing.T) {
 	dir := t.TempDir()
 	outside := filepath.Join(t.TempDir(), "secret")

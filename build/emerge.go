@@ -7,7 +7,8 @@ import (
 	"lantage/gentoo"
 )
 
-// Where a job finds its own directories inside the build root: the usual places, so that nobody's scripts are surprised.
+// Where a job finds its own directories inside the build root: the usual places, so that nobody's scripts
+// are surprised.
 const (
 	insidePkgDir  = "/var/cache/binpkgs"
 	insideDistDir = "/var/cache/distfiles"
@@ -25,9 +26,9 @@ func parallelism(cores int, memory int64) (processes, jobs int) {
 	return processes, min(max(processes/2, min(processes, 2)), 8)
 }
 
-// emergeArgv is the one emerge run of a job. --oneshot --buildpkg and not --buildpkgonly: what a package needs from an earlier
-// one, and missing build dependencies, have to be merged into the build root. Options whose default a client's
-// configuration could change are said explicitly.
+// emergeArgv is the one emerge run of a job. --oneshot --buildpkg and not --buildpkgonly: what a package
+// needs from an earlier one, and missing build dependencies, have to be merged into the build root. Options
+// whose default a client's configuration could change are said explicitly.
 func emergeArgv(pkgs []Package, jobs, load int) []string {
 	argv := []string{
 		"/usr/bin/emerge", "--ignore-default-opts", "--oneshot", "--buildpkg", "--usepkg", "--binpkg-respect-use=y",
@@ -49,14 +50,14 @@ func baseEnv() []string {
 	}
 }
 
-// builderFeatures are the FEATURES that are about the machine that builds, or need set-up there. The variable is
-// incremental: these come after the client's.
+// builderFeatures are the FEATURES that are about the machine that builds, or need set-up there. The
+// variable is incremental: these come after the client's.
 const builderFeatures = "buildpkg binpkg-multi-instance -distcc -distcc-pump -ccache -icecream -getbinpkg " +
-	"-binpkg-signing -binpkg-request-signature -candy -news -notitles -split-log -compress-build-logs -clean-logs -keepwork " +
-	"-keeptemp -noclean -buildsyspkg -unmerge-backup -downgrade-backup -webrsync-gpg"
+	"-binpkg-signing -binpkg-request-signature -candy -news -notitles -split-log -compress-build-logs " +
+	"-clean-logs -keepwork -keeptemp -noclean -buildsyspkg -unmerge-backup -downgrade-backup -webrsync-gpg"
 
-// emergeEnv is the environment of the job's emerge: the client's variables, then what this builder decides. Variables
-// of the environment win over make.conf.
+// emergeEnv is the environment of the job's emerge: the client's variables, then what this builder decides.
+// Variables of the environment win over make.conf.
 func emergeEnv(client []string, roDistDir string) []string {
 	features := builderFeatures
 	var env []string
@@ -71,13 +72,13 @@ func emergeEnv(client []string, roDistDir string) []string {
 	return append(env,
 		"FEATURES="+features, "PKGDIR="+insidePkgDir, "DISTDIR="+insideDistDir, "PORTAGE_RO_DISTDIRS="+roDistDir,
 		"PORTAGE_TMPDIR="+insideTmpDir, "PORTAGE_LOGDIR="+insideLogDir, "EMERGE_LOG_DIR="+insideLogDir,
-		"EMERGE_DEFAULT_OPTS=", "PORTAGE_ELOG_SYSTEM=", "PORTAGE_NICENESS=10", "PORTAGE_BINHOST=", "CLEAN_DELAY=0",
-		"EMERGE_WARNING_DELAY=0",
+		"EMERGE_DEFAULT_OPTS=", "PORTAGE_ELOG_SYSTEM=", "PORTAGE_NICENESS=10", "PORTAGE_BINHOST=",
+		"PORTAGE_LOG_FILE_SEP=:", "CLEAN_DELAY=0", "EMERGE_WARNING_DELAY=0",
 	)
 }
 
-// makeConfTail is appended to the client's make.conf. MAKEOPTS belongs there and not in the environment, so that a
-// package.env with MAKEOPTS=-j1 for one package still acts.
+// makeConfTail is appended to the client's make.conf. MAKEOPTS belongs there and not in the environment, so
+// that a package.env with MAKEOPTS=-j1 for one package still acts.
 func makeConfTail(processes int) string {
 	return fmt.Sprintf("\n# Appended by lantage for this builder.\nMAKEOPTS=\"-j%d -l%d\"\n", processes, processes)
 }

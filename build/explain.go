@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A refusal of the kernel says little to the owner of a builder. These functions say what is missing and what to do.
+// A refusal of the kernel says little to the owner of a builder. These functions say what is missing and
+// what to do.
 
 // explainUserNamespace explains a failed clone with CLONE_NEWUSER.
 func explainUserNamespace(err error) error {
@@ -54,8 +55,9 @@ func explainIDMap(l Layer, err error) error {
 		return fmt.Errorf("%s is an overlay file system, which cannot be the base of a build root: give a plain "+
 			"directory or a stage3 as another base (lantage serve --bases DIR)", l.Source)
 	case errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("the file system of %s cannot be mounted with shifted owners by this kernel (%w): Linux 5.19 and ext4, xfs, "+
-			"btrfs or f2fs can; or give a directory on such a file system as another base (lantage serve --bases DIR)", l.Source, err)
+		return fmt.Errorf("the file system of %s cannot be mounted with shifted owners by this kernel (%w): "+
+			"Linux 5.19 and ext4, xfs, btrfs or f2fs can; or give a directory on such a file system as another base "+
+			"(lantage serve --bases DIR)", l.Source, err)
 	}
 	return fmt.Errorf("mounting %s with shifted owners: %w", l.Source, err)
 }
@@ -68,8 +70,8 @@ func explainOverlay(dir string, err error) error {
 	case errors.Is(err, unix.ENODEV):
 		return fmt.Errorf("the kernel has no overlay file system: CONFIG_OVERLAY_FS is needed (modprobe overlay)")
 	case fs.Type == unix.OVERLAYFS_SUPER_MAGIC:
-		return fmt.Errorf("%s lies on an overlay file system, which cannot hold build roots: give a directory on a plain one "+
-			"(lantage serve --state-dir DIR)", dir)
+		return fmt.Errorf("%s lies on an overlay file system, which cannot hold build roots: give a directory "+
+			"on a plain one (lantage serve --state-dir DIR)", dir)
 	}
 	return fmt.Errorf("mounting the overlay of the build root in %s: %w", dir, err)
 }

@@ -18,9 +18,9 @@ const followEvery = 200 * time.Millisecond
 // maxLogLine bounds a line of a build log that is passed on.
 const maxLogLine = 4096
 
-// follower turns what Portage writes while it builds (emerge.log and the build logs of the packages) into events. Its files are
-// written by the job, which is not trusted: they are opened below logDir only, never through a link, and read in bounded
-// pieces.
+// follower turns what Portage writes while it builds (emerge.log and the build logs of the packages) into
+// events. Its files are written by the job, which is not trusted: they are opened below logDir only, never
+// through a link, and read in bounded pieces.
 type follower struct {
 	job     Job
 	logDir  *os.Root
@@ -78,8 +78,8 @@ func (f *follower) run(done <-chan struct{}) {
 	}
 }
 
-// look reads what is new in every log, emerge's own last: what it says of a package (merged, done) comes after what the
-// package's log says.
+// look reads what is new in every log, emerge's own last: what it says of a package (merged, done) comes
+// after what the package's log says.
 func (f *follower) look() {
 	dir, err := f.logDir.Open(".")
 	if err != nil {
@@ -189,8 +189,8 @@ func (f *follower) emergeLine(line string) {
 	}
 }
 
-// openRegular opens a file that an untrusted job wrote: below root, not through a link, and only if it is a regular
-// file; anything else could block or lead elsewhere.
+// openRegular opens a file that an untrusted job wrote: below root, not through a link, and only if it is a
+// regular file; anything else could block or lead elsewhere.
 func openRegular(root *os.Root, name string) (*os.File, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {

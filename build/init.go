@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initMain is PID 1 of the build root's namespaces. When it ends, the kernel ends every other process of the job.
+// initMain is PID 1 of the build root's namespaces. When it ends, the kernel ends every other process of
+// the job.
 func initMain() (int, error) {
 	runtime.LockOSThread()
 	spec, err := readSpec(os.NewFile(specFD, "spec"))
@@ -33,8 +34,9 @@ func initMain() (int, error) {
 	return runAndReap(spec)
 }
 
-// enterRoot makes the working directory, where setup has mounted the build root, a mount of this namespace (pivot_root wants
-// one) and goes there. All is relative to it: root inside may not pass the directories above it.
+// enterRoot makes the working directory, where setup has mounted the build root, a mount of this namespace
+// (pivot_root wants one) and goes there. All is relative to it: root inside may not pass the directories
+// above it.
 func enterRoot() error {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, ".", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
@@ -47,7 +49,8 @@ func enterRoot() error {
 	return unix.Fchdir(fd)
 }
 
-// mountInside mounts what a running system has besides its files. These mounts belong to the job's own user namespace.
+// mountInside mounts what a running system has besides its files. These mounts belong to the job's own user
+// namespace.
 func mountInside() error {
 	for _, m := range []struct {
 		fstype, dir, data string
@@ -103,7 +106,8 @@ func fillDev(dev string) error {
 
 // pivot makes the working directory the root of this mount namespace and lets go of everything else.
 func pivot() error {
-	// The old root is stacked over the new one and taken off again: no directory for it is needed (pivot_root(2), NOTES).
+	// The old root is stacked over the new one and taken off again: no directory for it is needed
+	// (pivot_root(2), NOTES).
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return fmt.Errorf("pivot_root: %w", err)
 	}
@@ -113,8 +117,8 @@ func pivot() error {
 	return os.Chdir("/")
 }
 
-// prove tries what must fail in a build root, each time anew: a kernel or a mount table that surprised us must stop the
-// job, not be found out later.
+// prove tries what must fail in a build root, each time anew: a kernel or a mount table that surprised us
+// must stop the job, not be found out later.
 func prove(spec *rootSpec) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs("/", &fs); err != nil || fs.Type != unix.OVERLAYFS_SUPER_MAGIC {
@@ -152,7 +156,8 @@ func (s *rootSpec) bound(dir string) bool {
 	return false
 }
 
-// runAndReap runs the job's program and, being PID 1, waits for every orphan. It returns the program's exit code.
+// runAndReap runs the job's program and, being PID 1, waits for every orphan. It returns the program's exit
+// code.
 func runAndReap(spec *rootSpec) (int, error) {
 	null, err := os.Open("/dev/null")
 	if err != nil {

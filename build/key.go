@@ -14,14 +14,17 @@ import (
 	"sync"
 )
 
-// The build settings key names the PKGDIR of a job. It is a hash of everything that changes what is built and that
-// Portage does not check by itself when it reuses a binpkg: it checks USE flags and dependencies only. The builder computes
-// it from what it will really build with, never from what a client says: clients with equal keys share binpkgs.
+// The build settings key names the PKGDIR of a job. It is a hash of everything that changes what is built
+// and that Portage does not check by itself when it reuses a binpkg: it checks USE flags and dependencies
+// only. The builder computes it from what it will really build with, never from what a client says: clients
+// with equal keys share binpkgs.
 
-// checkedByPortage are the parts of /etc/portage that change which packages are built and with which USE flags, not how.
+// checkedByPortage are the parts of /etc/portage that change which packages are built and with which USE
+// flags, not how.
 var checkedByPortage = map[string]bool{
 	"binrepos.conf": true, "make.profile": true, "package.accept_keywords": true, "package.accept_restrict": true,
-	"package.keywords": true, "package.license": true, "package.mask": true, "package.properties": true, "package.unmask": true,
+	"package.keywords": true, "package.license": true, "package.mask": true, "package.properties": true,
+	"package.unmask": true,
 	"package.use": true, "repos.conf": true, "sets": true, "sets.conf": true,
 }
 
@@ -32,7 +35,8 @@ var checkedVariables = map[string]bool{
 	"PORTAGE_LOGDIR": true, "PORTAGE_TMPDIR": true, "USE": true,
 }
 
-// settingsKey computes the key of a job from its inputs and from the repositories as they are on this builder.
+// settingsKey computes the key of a job from its inputs and from the repositories as they are on this
+// builder.
 func settingsKey(job Job, base string, repos []repoOnBuilder) (string, error) {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "1\n%q %q %q\n", base, job.Profile.Repo, job.Profile.Path)
@@ -84,8 +88,8 @@ func hashConfig(sum hash.Hash, dir string) error {
 	})
 }
 
-// statements splits a make.conf (make.conf(5): shell assignments and source lines) into its statements, without comments
-// and without those that do not change how a package is built.
+// statements splits a make.conf (make.conf(5): shell assignments and source lines) into its statements,
+// without comments and without those that do not change how a package is built.
 func statements(text string) []string {
 	var list []string
 	var b strings.Builder
@@ -127,8 +131,8 @@ func statements(text string) []string {
 	return list
 }
 
-// repoRevision says which state an ebuild repository is in: by its synchronisation stamp, else by its git commit, else by the names, sizes
-// and times of its files.
+// repoRevision says which state an ebuild repository is in: by its synchronisation stamp, else by its git
+// commit, else by the names, sizes and times of its files.
 func repoRevision(dir string) (string, error) {
 	for _, f := range []string{"metadata/timestamp.commit", "metadata/timestamp.chk"} {
 		if b, err := os.ReadFile(filepath.Join(dir, f)); err == nil {
@@ -177,7 +181,8 @@ func gitHead(dir string) (string, bool) {
 	return "", false
 }
 
-// keyLocks lets one job at a time use a PKGDIR: the second of two equal jobs then finds what the first has built.
+// keyLocks lets one job at a time use a PKGDIR: the second of two equal jobs then finds what the first has
+// built.
 type keyLocks struct {
 	mu   sync.Mutex
 	held map[string]chan struct{} // closed when released

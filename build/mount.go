@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tree is a directory that later mounts are made in, by paths that are resolved as if it were the root: no symbolic link
-// in a base or in a client's files leads a mount or a file out of it (openat2(2), RESOLVE_IN_ROOT).
+// tree is a directory that later mounts are made in, by paths that are resolved as if it were the root: no
+// symbolic link in a base or in a client's files leads a mount or a file out of it (openat2(2),
+// RESOLVE_IN_ROOT).
 type tree struct{ fd int }
 
 func openTree(dir string) (tree, error) {
@@ -78,7 +79,8 @@ func (t tree) write(f plainFile, uid int) error {
 		return err
 	}
 	defer unix.Close(parent)
-	fd, err := unix.Openat(parent, filepath.Base(f.Path), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, uint32(f.Mode))
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC
+	fd, err := unix.Openat(parent, filepath.Base(f.Path), flags, uint32(f.Mode))
 	if err != nil {
 		return &os.PathError{Op: "create in the build root", Path: f.Path, Err: err}
 	}
@@ -116,8 +118,8 @@ func cloneTree(dir string) (int, error) {
 	return fd, nil
 }
 
-// mapIDs makes the owners below a detached mount appear as userns maps them. EINVAL means that the file system cannot do it;
-// overlayfs is one that cannot.
+// mapIDs makes the owners below a detached mount appear as userns maps them. EINVAL means that the file
+// system cannot do it; overlayfs is one that cannot.
 func mapIDs(mount, userns int, attr uint64) error {
 	return unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, &unix.MountAttr{
 		Attr_set: unix.MOUNT_ATTR_IDMAP | attr, Userns_fd: uint64(userns),

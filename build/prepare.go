@@ -76,29 +76,33 @@ func findRepos(ctx context.Context, base Base, job Job) ([]repoOnBuilder, error)
 	}
 	i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == job.Profile.Repo })
 	if i < 0 {
-		return nil, &DeclineError{fmt.Sprintf("this builder has no repository %q, which the profile %s:%s of the client is in; "+
+		return nil, &DeclineError{fmt.Sprintf("this builder has no repository %q, which the client's profile %s:%s is in; "+
 			"add it there (eselect repository enable %s; emaint sync -r %[1]s)",
 			job.Profile.Repo, job.Profile.Repo, job.Profile.Path, job.Profile.Repo)}
 	}
 	if fi, err := os.Stat(filepath.Join(repos[i].source, "profiles", job.Profile.Path)); err != nil || !fi.IsDir() {
-		return nil, &DeclineError{fmt.Sprintf("this builder's repository %q has no profile %q, which is the client's; bring it up to "+
-			"date there (emaint sync -r %[1]s)", job.Profile.Repo, job.Profile.Path)}
+		return nil, &DeclineError{fmt.Sprintf("this builder's repository %q has no profile %q, which is the client's; "+
+			"bring it up to date there (emaint sync -r %[1]s)", job.Profile.Repo, job.Profile.Path)}
 	}
 	return repos, nil
 }
 
-// buildable divides the job's packages into those that this builder has ebuilds for and the others, with the reason.
+// buildable divides the job's packages into those that this builder has ebuilds for and the others, with
+// the reason.
 func buildable(job Job, repos []repoOnBuilder) (pkgs []Package, declined []PackageReport) {
+	decline := func(p Package, format string, args ...any) {
+		declined = append(declined, PackageReport{CPV: p.CPV, State: StateDeclined, Text: fmt.Sprintf(format, args...)})
+	}
 	for _, p := range job.Packages {
 		i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == p.Repo })
 		if i < 0 {
-			declined = append(declined, PackageReport{CPV: p.CPV, State: StateDeclined, Text: fmt.Sprintf("the builder has no repository %q", p.Repo)})
+			decline(p, "the builder has no repository %q", p.Repo)
 			continue
 		}
 		ebuild := filepath.Join(repos[i].source, p.Category, p.Name, p.PF()+".ebuild")
 		if _, err := os.Stat(ebuild); err != nil {
-			declined = append(declined, PackageReport{CPV: p.CPV, State: StateDeclined, Text: fmt.Sprintf(
-				"the builder's repository %q has no such version; bring both to the same state (emaint sync -r %[1]s)", p.Repo)})
+			decline(p, "the builder's repository %q has no such version; bring both to the same state (emaint sync -r %[1]s)",
+				p.Repo)
 			continue
 		}
 		pkgs = append(pkgs, p)
@@ -106,8 +110,11 @@ func buildable(job Job, repos []repoOnBuilder) (pkgs []Package, declined []Packa
 	return pkgs, declined
 }
 
-// spec makes the directories of a job's build root and describes it. It returns the job's PKGDIR on this machine too.
-func (r *Runner) spec(job Job, base Base, repos []repoOnBuilder, pkgs []Package, key string, first int) (*rootSpec, string, error) {
+// spec makes the directories of a job's build root and describes it. It returns the job's PKGDIR on this
+// machine too.
+func (r *Runner) spec(
+	job Job, base Base, repos []repoOnBuilder, pkgs []Package, key string, first int,
+) (*rootSpec, string, error) {
 	layers, err := base.Layers()
 	if err != nil {
 		return nil, "", err
@@ -166,8 +173,8 @@ func (s *rootSpec) masked(path string) bool {
 	})
 }
 
-// writeConfig completes the client's /etc/portage for this builder: the profile as a link to where its repository will be, and
-// what make must know of this machine.
+// writeConfig completes the client's /etc/portage for this builder: the profile as a link to where its
+// repository will be, and what make must know of this machine.
 func writeConfig(job Job, repos []repoOnBuilder, processes int) error {
 	dir := filepath.Join(job.Inputs, insideConfig)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -207,8 +214,9 @@ func makeShared(pkgDir, distDir string) error {
 	return os.Chown(distDir, 0, portageGroup)
 }
 
-// localFiles are files of the build root that differ from the base's: names resolve as on this machine (whose resolv.conf may be
-// a link to what is not mounted inside), and there are accounts, but no passwords.
+// localFiles are files of the build root that differ from the base's: names resolve as on this machine
+// (whose resolv.conf may be a link to what is not mounted inside), and there are accounts, but no
+// passwords.
 func localFiles() []plainFile {
 	files := []plainFile{
 		{"/etc/shadow", 0o640, []byte("root:*:::::::\n")},

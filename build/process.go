@@ -19,13 +19,14 @@ type process struct {
 	err     error // a fault of this machine, valid after done
 }
 
-// start makes the build root that spec describes and runs spec.Argv in it with its output in the file output. When ctx ends,
-// the whole job is killed. After done no process and no mount of it is left.
+// start makes the build root that spec describes and runs spec.Argv in it with its output in the file
+// output. When ctx ends, the whole job is killed. After done no process and no mount of it is left.
 func start(ctx context.Context, spec *rootSpec, output *os.File) *process {
 	started, done := make(chan error, 1), make(chan struct{})
 	p := &process{started: started, done: done}
 	go func() {
-		// The children die with the thread that started them (prctl(2), PR_SET_PDEATHSIG), so this one is kept.
+		// The children die with the thread that started them (prctl(2), PR_SET_PDEATHSIG), so this one is
+		// kept.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(done)

@@ -38,7 +38,8 @@ func (f *follower) failure(cpv gentoo.CPV) (State, gentoo.Phase, string) {
 	return StateFailed, p.phase, ""
 }
 
-// failed lists the packages that were begun and have no end, those that the job asked for and those that it needed.
+// failed lists the packages that were begun and have no end, those that the job asked for and those that it
+// needed.
 func (f *follower) failed() []gentoo.CPV {
 	var list []gentoo.CPV
 	for cpv, p := range f.states {

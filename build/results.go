@@ -13,8 +13,8 @@ import (
 	"lantage/gentoo"
 )
 
-// Open opens the result's file. It was written by the job, so it is opened below its directory only, never through a
-// link, and must still be a regular file.
+// Open opens the result's file. It was written by the job, so it is opened below its directory only, never
+// through a link, and must still be a regular file.
 func (r Result) Open() (*os.File, error) {
 	root, err := os.OpenRoot(r.Dir)
 	if err != nil {
@@ -48,8 +48,9 @@ func newResults(dir string, pkgs []Package, trust func() error, emit func(Event)
 	return r
 }
 
-// instances lists the binpkgs of a CPV as paths below PKGDIR, the newest BUILD_ID last. With binpkg-multi-instance, which every job
-// has, they are category/name/PF-BUILD_ID with the suffix of their format (portage(5), PKGDIR).
+// instances lists the binpkgs of a CPV as paths below PKGDIR, the newest BUILD_ID last. With
+// binpkg-multi-instance, which every job has, they are category/name/PF-BUILD_ID with the suffix of their
+// format (portage(5), PKGDIR).
 func (r *results) instances(cpv gentoo.CPV) []string {
 	dir := cpv.CP()
 	entries, err := os.ReadDir(filepath.Join(r.dir, dir))

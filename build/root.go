@@ -16,7 +16,8 @@ const (
 	idsOfJob = 65536
 )
 
-// rootSpec describes one build root to the processes that make it and live in it (setup.go, init.go). It crosses a pipe as JSON.
+// rootSpec describes one build root to the processes that make it and live in it (setup.go, init.go). It
+// crosses a pipe as JSON.
 type rootSpec struct {
 	Dir      string      // the job's directory for lower, upper, work and root
 	FirstID  int         // the outside ID of root inside

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The build root is made and inhabited by three processes of this program, each started by the one before it through the
-// hidden command of ChildMain. The daemon itself never changes its namespaces.
+// The build root is made and inhabited by three processes of this program, each started by the one before
+// it through the hidden command of ChildMain. The daemon itself never changes its namespaces.
 //
 //	setup  in a mount namespace of its own, with the builder's privileges: mounts the layers and binds, starts init,
 //	       waits for it, and passes its exit code on. When it dies, so does everything below it.
@@ -90,7 +90,8 @@ func setupMain() (int, error) {
 	return runInit(spec, term)
 }
 
-// holdUserNamespace starts a process whose user namespace has the job's ID mapping and returns a descriptor of it.
+// holdUserNamespace starts a process whose user namespace has the job's ID mapping and returns a descriptor
+// of it.
 func holdUserNamespace(first int) (int, func(), error) {
 	hold := child("hold", &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: idMappings(first), GidMappings: idMappings(first),
@@ -164,7 +165,8 @@ func mountAll(spec *rootSpec, userns int) error {
 	return mountSys(t)
 }
 
-// mountLayer mounts layer i: the root layer at its final place, others at a place of their own from which they are moved.
+// mountLayer mounts layer i: the root layer at its final place, others at a place of their own from which
+// they are moved.
 func mountLayer(spec *rootSpec, i int, l Layer, userns int) error {
 	lower, merged := spec.layerDir("lower", i), spec.mountpoint()
 	if i > 0 {

@@ -36,8 +36,8 @@ type Command struct {
 	Logger      *slog.Logger
 }
 
-// Run serves until ctx ends. Before it accepts anything it proves that this machine can make build roots, so that what is
-// missing is said at once and to its owner.
+// Run serves until ctx ends. Before it accepts anything it proves that this machine can make build roots,
+// so that what is missing is said at once and to its owner.
 func (c *Command) Run(ctx context.Context) error {
 	if os.Geteuid() != 0 {
 		return errors.New("lantage serve makes build roots, for which it must run as root (sudo lantage serve)")
@@ -78,7 +78,8 @@ func (c *Command) Run(ctx context.Context) error {
 	return c.serve(ctx, s, ln)
 }
 
-// serve runs the server, and the advertiser beside it: mDNS that fails is no reason to end a builder that can be named.
+// serve runs the server, and the advertiser beside it: mDNS that fails is no reason to end a builder that
+// can be named.
 func (c *Command) serve(ctx context.Context, s *Server, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	advertised := make(chan struct{})
@@ -113,7 +114,7 @@ func (c *Command) hello(ctx context.Context, runner *build.Runner, stateDir stri
 	base := runner.Bases[0]
 	chost, err := base.Query(ctx, "portageq", "envvar", "CHOST")
 	if err != nil {
-		return wire.Hello{}, fmt.Errorf("Portage of the %s base does not answer; is it installed? %w", base.Name(), err)
+		return wire.Hello{}, fmt.Errorf("the %s base has no Portage that answers; is it installed? %w", base.Name(), err)
 	}
 	version, err := base.Query(ctx, "emerge", "--version", "--quiet")
 	if err != nil {
@@ -124,8 +125,8 @@ func (c *Command) hello(ctx context.Context, runner *build.Runner, stateDir stri
 		return wire.Hello{}, err
 	}
 	h := wire.Hello{
-		Name: c.Name, Software: c.Version, ID: id, CHOST: strings.TrimSpace(string(chost)), Portage: portageVersion(string(version)),
-		Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
+		Name: c.Name, Software: c.Version, ID: id, CHOST: strings.TrimSpace(string(chost)),
+		Portage: portageVersion(string(version)), Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
 	}
 	for _, b := range runner.Bases {
 		h.Bases = append(h.Bases, b.Name())
@@ -162,7 +163,8 @@ func stableID(file string) (string, error) {
 	return id, os.WriteFile(file, []byte(id+"\n"), 0o600)
 }
 
-// lockState makes a second daemon on the same state directory stop: it would take the first one's jobs for leftovers.
+// lockState makes a second daemon on the same state directory stop: it would take the first one's jobs for
+// leftovers.
 func lockState(dir string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -170,15 +172,17 @@ func lockState(dir string) (unlock func(), err error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("another lantage serve uses %s; stop it, or give this one a directory of its own (--state-dir)", dir)
+		return nil, fmt.Errorf("another lantage serve uses %s; stop it, or give this one a directory of its own "+
+			"(--state-dir)", dir)
 	}
 	return func() { f.Close() }, nil
 }
 
 func explainListen(addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s is in use: another lantage serve may run here already (lantage list-builders), or give another "+
-			"port (lantage serve --listen :8474; clients then need LANTAGE_PORT only if they name this builder)", addr)
+		return fmt.Errorf("%s is in use: another lantage serve may run here already (lantage list-builders), or give "+
+			"another port (lantage serve --listen :8474; clients then need LANTAGE_PORT only if they name this builder)",
+			addr)
 	}
 	return fmt.Errorf("cannot listen: %w", err)
 }
