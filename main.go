@@ -34,7 +34,7 @@ type cli struct {
 	NoFallback bool   `help:"Without a builder, stop instead of building here."`
 	Verbose    bool   `short:"v" help:"Show the build logs as they are written."`
 
-	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does with these arguments, built elsewhere."`
+	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own."`
 	Serve        serveCmd        `cmd:"" help:"Be a builder."`
 	ListBuilders listBuildersCmd `cmd:"" help:"Show the builders on the LAN."`
 	Version      versionCmd      `cmd:"" help:"Show the version."`

@@ -71,7 +71,7 @@ func (HostBase) Layers() ([]Layer, error) {
 var pseudoFS = map[string]bool{
 	"autofs": true, "bpf": true, "cgroup": true, "cgroup2": true, "devpts": true, "devtmpfs": true,
 	"fuse.portal": true,
-	"mqueue": true, "nsfs": true, "proc": true, "ramfs": true, "sysfs": true, "tmpfs": true, "vfat": true,
+	"mqueue":      true, "nsfs": true, "proc": true, "ramfs": true, "sysfs": true, "tmpfs": true, "vfat": true,
 }
 
 // mountOf returns mount point and type of a line of /proc/self/mountinfo (proc(5)).

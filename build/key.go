@@ -25,7 +25,7 @@ var checkedByPortage = map[string]bool{
 	"binrepos.conf": true, "make.profile": true, "package.accept_keywords": true, "package.accept_restrict": true,
 	"package.keywords": true, "package.license": true, "package.mask": true, "package.properties": true,
 	"package.unmask": true,
-	"package.use": true, "repos.conf": true, "sets": true, "sets.conf": true,
+	"package.use":    true, "repos.conf": true, "sets": true, "sets.conf": true,
 }
 
 // checkedVariables likewise, of make.conf and the environment, with those that the builder sets itself.

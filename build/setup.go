@@ -120,27 +120,17 @@ func holdMain() (int, error) {
 
 // mountAll makes the build root at spec.mountpoint().
 func mountAll(spec *rootSpec, userns int) error {
-	root := spec.mountpoint()
-	for i, l := range spec.Layers {
-		if err := mountLayer(spec, i, l, userns); err != nil {
-			return err
-		}
-		if i == 0 {
-			continue
-		}
-		lower, err := openTree(root)
-		if err != nil {
-			return err
-		}
-		err = moveInto(lower, spec.layerDir("merged", i), l.Target)
-		unix.Close(lower.fd)
-		if err != nil {
-			return err
-		}
+	if err := mountLayer(spec, 0, userns, spec.mountpoint()); err != nil {
+		return err
 	}
-	t, err := openTree(root)
+	t, err := openTree(spec.mountpoint())
 	if err != nil {
 		return err
+	}
+	for i := 1; i < len(spec.Layers); i++ {
+		if err := addLayer(t, spec, i, userns); err != nil {
+			return err
+		}
 	}
 	for _, dir := range spec.MaskDirs {
 		if err := t.mountTmpfs(dir, spec.FirstID, "0755"); ignoreMissing(err) != nil && !errors.Is(err, unix.ENOTDIR) {
@@ -165,16 +155,36 @@ func mountAll(spec *rootSpec, userns int) error {
 	return mountSys(t)
 }
 
-// mountLayer mounts layer i: the root layer at its final place, others at a place of their own from which
-// they are moved.
-func mountLayer(spec *rootSpec, i int, l Layer, userns int) error {
-	lower, merged := spec.layerDir("lower", i), spec.mountpoint()
-	if i > 0 {
-		merged = spec.layerDir("merged", i)
-		if err := os.MkdirAll(merged, 0o755); err != nil {
-			return err
-		}
+// addLayer mounts a layer other than the root. One whose file system cannot shift owners (NFS, say, with the ebuild
+// repositories) is shown as it is, read-only: what everybody may read can still be read.
+func addLayer(t tree, spec *rootSpec, i, userns int) error {
+	merged := spec.layerDir("merged", i)
+	if err := os.MkdirAll(merged, 0o755); err != nil {
+		return err
 	}
+	l := spec.Layers[i]
+	err := mountLayer(spec, i, userns, merged)
+	if err == nil {
+		return moveInto(t, merged, l.Target)
+	}
+	if !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	plain, err := cloneTree(l.Source)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(plain)
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if err := unix.MountSetattr(plain, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return &os.PathError{Op: "mount read-only", Path: l.Source, Err: err}
+	}
+	return t.attach(plain, l.Target)
+}
+
+// mountLayer mounts layer i at merged: an overlay over the layer's tree with shifted owners.
+func mountLayer(spec *rootSpec, i, userns int, merged string) error {
+	l, lower := spec.Layers[i], spec.layerDir("lower", i)
 	mount, err := cloneTree(l.Source)
 	if err != nil {
 		return explainMountAPI(err)
