@@ -17,6 +17,9 @@ func (f *follower) report(pkgs []Package, code int, output string) Report {
 		pr := PackageReport{CPV: p.CPV, State: f.results.state(p.CPV)}
 		if _, ok := f.results.found[p.CPV]; !ok {
 			pr.State, pr.Phase, pr.Text = f.failure(p.CPV)
+		} else if st := f.states[p.CPV]; st != nil && st.state == StateBuilding {
+			st.state, st.phase = pr.State, "" // for those who watch: only its merge into the build root failed
+			f.update(p.CPV, st)
 		}
 		rep.Packages = append(rep.Packages, pr)
 	}
