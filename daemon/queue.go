@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"lantage/build"
 	"lantage/wire"
 )
 
@@ -89,6 +90,10 @@ func (j *job) logEnd(done wire.Done, err error, took time.Duration) {
 		count[p.State]++
 	}
 	logger := j.logger.With("outcome", done.Outcome, "took", took.Round(time.Millisecond))
+	if _, declined := errors.AsType[*build.DeclineError](err); declined {
+		logger.Info("job declined", "reason", err)
+		return
+	}
 	if err != nil && done.Outcome == wire.OutcomeFailed {
 		logger.Error("job ended", "error", err)
 		return

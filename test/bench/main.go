@@ -1,0 +1,135 @@
+// Bench measures the program against the goals for its speed and memory, on hosts in network namespaces of this machine, and
+// prints one table. What is compared is measured side by side in the same run, so that a slow or busy machine
+// shifts both.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"lantage/test/lab"
+)
+
+// bench is one run.
+type bench struct {
+	tower, lappy, plain *host
+	daemon              *process
+	rounds              int
+	makeConf            string // of the clients
+
+	began time.Time
+	rows  []string
+	notes []string
+	short int // of how many goals
+}
+
+func main() {
+	lab.Main()
+	if len(os.Args) > 1 && roles[os.Args[1]] != nil {
+		if err := roles[os.Args[1]](os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	only := flag.String("only", "discovery,transfers,memory,whole", "what to measure, in this order")
+	rounds := flag.Int("rounds", 3, "how often each comparison is made; the median counts")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, strings.Split(*only, ","), max(*rounds, 1)); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, parts []string, rounds int) (err error) {
+	b := &bench{rounds: rounds, began: time.Now()}
+	measure := map[string]func(context.Context) error{
+		"discovery": b.discovery, "transfers": b.transfers, "memory": b.memory, "whole": b.whole,
+	}
+	for _, part := range parts {
+		if measure[part] == nil {
+			return fmt.Errorf("there is no part %q", part)
+		}
+	}
+	dir, err := os.MkdirTemp("", "lantage-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "lantage")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "lantage")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building lantage: %w\n%s", err, out)
+	}
+	l, err := newLab(binary)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	b.tower, b.lappy, b.plain = l.Host("tower"), l.Host("lappy"), l.Host("plain")
+	if b.daemon, err = start(ctx, b.tower, "lantage", "serve"); err != nil {
+		return err
+	}
+	defer b.daemon.stop()
+	if err := b.daemon.await(ctx, "advertising", 1); err != nil {
+		return err
+	}
+	for _, part := range parts {
+		if err := measure[part](ctx); err != nil {
+			return fmt.Errorf("%s: %w", part, err)
+		}
+	}
+	b.print()
+	return nil
+}
+
+// say tells what goes on now.
+func (b *bench) say(format string, args ...any) {
+	fmt.Printf("%4.0f s  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// note keeps a detail for below the table.
+func (b *bench) note(format string, args ...any) {
+	b.notes = append(b.notes, fmt.Sprintf(format, args...))
+}
+
+// row adds a line to the table.
+func (b *bench) row(what, measured, beside, ratio, goal string, good bool) {
+	verdict := "reached"
+	if !good {
+		verdict = "SHORT OF IT"
+		b.short++
+	}
+	b.rows = append(b.rows, strings.Join([]string{what, measured, beside, ratio, goal, verdict}, "\t"))
+}
+
+func (b *bench) print() {
+	fmt.Printf("\nMeasured in %.0f s on %d cores; medians of %d rounds.\n\n", time.Since(b.began).Seconds(), runtime.NumCPU(), b.rounds)
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\tLANTAGE\tSIDE BY SIDE WITH\tRATIO\tGOAL\t")
+	for _, r := range b.rows {
+		fmt.Fprintln(w, r)
+	}
+	w.Flush()
+	fmt.Println()
+	for _, n := range b.notes {
+		fmt.Println("-", n)
+	}
+	if b.short > 0 {
+		fmt.Printf("\n%d of %d goals are not reached.\n", b.short, len(b.rows))
+	}
+}

@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"debug/elf"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"lantage/test/lab"
+)
+
+// clone is a clean copy of what is committed: what `make dist` packs.
+func clone(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "lantage")
+	top := strings.TrimSpace(machine(t, ".", "git", "rev-parse", "--show-toplevel"))
+	machine(t, ".", "git", "clone", "--quiet", "--no-hardlinks", top, dir)
+	return dir
+}
+
+// machine runs a command on this machine, in a directory, and returns what it prints.
+func machine(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+// filesIn lists what is below a directory, and not the directories.
+func filesIn(t *testing.T, dir string) (list []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			list = append(list, strings.TrimPrefix(path, dir))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// TestMakeInstall: `make install` installs one static program under both its names, and `make uninstall` takes all away.
+func TestMakeInstall(t *testing.T) {
+	t.Parallel()
+	src, dest := clone(t), t.TempDir()
+	machine(t, src, "make", "install", "DESTDIR="+dest, "PREFIX=/opt/lantage")
+	want := []string{
+		"/opt/lantage/bin/lantage", "/opt/lantage/bin/lantaged",
+		"/opt/lantage/share/man/man1/lantage.1", "/opt/lantage/share/man/man8/lantaged.8",
+	}
+	if got := filesIn(t, dest); !slices.Equal(got, want) {
+		t.Errorf("installed: %q, want %q", got, want)
+	}
+	program := filepath.Join(dest, want[0])
+	f, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			t.Errorf("%s is not static: it has a segment %v", program, p.Type)
+		}
+	}
+	if out := machine(t, dest, program, "version"); out != "lantage 0.1\n" {
+		t.Errorf("version: %q", out)
+	}
+	if out := machine(t, dest, filepath.Join(dest, want[1]), "--help"); !strings.Contains(out, "--listen") {
+		t.Errorf("lantaged --help is not that of lantage serve:\n%s", out)
+	}
+	machine(t, src, "make", "uninstall", "DESTDIR="+dest, "PREFIX=/opt/lantage")
+	if left := filesIn(t, dest); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// installSteps are the commands that README.md prints for two Gentoo machines.
+func installSteps(t *testing.T, src string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(src, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "**Install**")
+	_, rest, _ = strings.Cut(rest, "\n```\n")
+	block, _, ok := strings.Cut(rest, "\n```\n")
+	if !ok {
+		t.Fatal("README.md has no block of commands after **Install**")
+	}
+	return strings.Split(block, "\n")
+}
+
+// TestOverlay installs Lantage with Portage as README.md says it, word for word.
+func TestOverlay(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, lab.HostSpec{Name: "desk", Share: goShare(t), Files: map[string]string{"profile/package.provided": "dev-lang/go-1.26.8\n"}})
+	desk := l.Host("desk")
+	src := clone(t)
+	steps := installSteps(t, src)
+
+	// The first step needs the sources' whole history and the network, so it runs here; what it makes and what the
+	// others use of the sources goes to the host.
+	dist, rest, ok := strings.Cut(steps[0], " && cp ")
+	if dist != "make dist" || !ok {
+		t.Fatalf("the first step is not make dist and the copying of what it makes: %s", steps[0])
+	}
+	machine(t, src, "make", "dist")
+	from, to, _ := strings.Cut(rest, " ")
+	machine(t, src, "cp", from, desk.Path(to))
+	machine(t, src, "cp", "-r", "portage", desk.Path("/root/portage"))
+
+	script := "set -ex\ncd /root\n" + strings.Join(steps[1:], "\n")
+	in(t, desk, nil, "bash", "-c", script).ok(t)
+
+	in(t, desk, nil, "/usr/bin/lantage", "version").ok(t).says(t, "lantage 0.1")
+	in(t, desk, nil, "/usr/bin/lantaged", "--help").ok(t).says(t, "--listen")
+	in(t, desk, nil, "cat", "/var/lib/portage/world").ok(t).says(t, "app-admin/lantage\n", "app-admin/lantaged\n")
+	in(t, desk, nil, "sh", "-c", "ls /usr/share/man/man1 /usr/share/man/man8 /etc/init.d /etc/conf.d /usr/lib/systemd/system").
+		ok(t).says(t, "lantage.1", "lantaged.8", "lantaged.service", "/etc/init.d:\n", "/etc/conf.d:\n")
+	for _, file := range []string{"/etc/init.d/lantaged", "/etc/conf.d/lantaged", "/usr/lib/systemd/system/lantaged.service"} {
+		in(t, desk, nil, "test", "-f", file).ok(t)
+	}
+	in(t, desk, nil, "test", "-x", "/etc/init.d/lantaged").ok(t)
+	in(t, desk, nil, "emerge", "-q", "--unmerge", "app-admin/lantaged", "app-admin/lantage").ok(t)
+	in(t, desk, nil, "test", "!", "-e", "/usr/bin/lantage").ok(t)
+}
+
+// goShare shows a host this machine's Go, where Portage finds it.
+func goShare(t *testing.T) map[string]string {
+	t.Helper()
+	return map[string]string{"/opt": strings.TrimSpace(machine(t, ".", "go", "env", "GOROOT"))}
+}
