@@ -57,8 +57,8 @@ func run(ctx context.Context, s *stage) (err error) {
 // story is the demo. Each step is checked as far as its exit status does not tell.
 func story(ctx context.Context, s *stage, h *hosts) error {
 	began := time.Now()
-	s.tell("Three machines on one LAN, each with real Portage: tower is to build; lappy and netbook are weak.\n" +
-		"They live in network namespaces of this machine, and nothing of Lantage is configured on any of them.")
+	s.tell("Three machines on one LAN: tower is strong, lappy and netbook are not. All have real Portage, and no\n" +
+		"configuration of Lantage. They are network namespaces of this machine; all that follows is real.")
 
 	s.title("tower becomes a builder")
 	d, err := s.serve(h.tower)
@@ -68,7 +68,7 @@ func story(ctx context.Context, s *stage, h *hosts) error {
 	defer d.stop()
 
 	s.title("lappy has its own USE flags and CFLAGS, and sees who can help")
-	conf, err := s.read(ctx, h.lappy, "tail", "-n", "2", "/etc/portage/make.conf")
+	conf, err := s.read(ctx, h.lappy, "cat", "/etc/portage/make.conf")
 	if err != nil {
 		return err
 	}
@@ -103,8 +103,8 @@ func story(ctx context.Context, s *stage, h *hosts) error {
 	if err := h.sameBuild("lab-apps/hello-1.1", "lab-libs/greet-2"); err != nil {
 		return err
 	}
-	s.tell(fmt.Sprintf("\nThat was all of it, in %.0f seconds. To play with such hosts yourself: make lab. "+
-		"The proof of the rest: make test.", time.Since(began).Seconds()))
+	s.tell(fmt.Sprintf("\nAll of it took %.0f seconds. Next: `make lab` leaves such machines running for you to play with.",
+		time.Since(began).Seconds()))
 	return nil
 }
 

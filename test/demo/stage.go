@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -162,13 +163,27 @@ func (m *marked) Write(p []byte) (int, error) {
 		if !ok {
 			return len(p), nil
 		}
-		fmt.Fprintf(m.out, "%s %s\n", m.mark, line)
+		fmt.Fprintf(m.out, "%s %s\n", m.mark, shortLog(string(line)))
 		m.rest = rest
 		if !m.found && bytes.Contains(line, []byte(m.await)) {
 			m.found = true
 			close(m.seen)
 		}
 	}
+}
+
+// shortLog is a line of slog's text handler without its time and level, so that it fits beside other output.
+func shortLog(line string) string {
+	_, rest, ok := strings.Cut(line, " level=INFO msg=")
+	if !ok {
+		return line
+	}
+	msg, attrs := rest, ""
+	if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+		msg, _ = strconv.Unquote(quoted)
+		attrs = rest[len(quoted):]
+	}
+	return msg + attrs
 }
 
 func (m *marked) mute() {

@@ -29,8 +29,8 @@ func TestServeRefuses(t *testing.T) {
 		lantage(t, tower, "serve", "--listen", ":8474").is(t, 1).says(t, "another lantage serve uses /var/lib/lantage")
 	})
 	t.Run("not root", func(t *testing.T) {
-		in(t, tower, nil, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "lantage", "serve").is(t, 1).
-			says(t, "must run as root")
+		in(t, tower, nil, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "lantage", "serve").
+			is(t, 1).says(t, "must run as root")
 	})
 	t.Run("overlay", func(t *testing.T) {
 		lantage(t, lappy, "serve").is(t, 1).
@@ -43,13 +43,14 @@ func TestServeRefuses(t *testing.T) {
 	})
 }
 
-// withoutUserNamespaces starts a builder where user namespaces are switched off. The limit belongs to a user namespace,
-// and this one is made for it: the machine's own limit stays what it is. All IDs are mapped, as in a container that
-// has them all.
+// withoutUserNamespaces starts a builder where user namespaces are switched off. The limit belongs to a user
+// namespace, and this one is made for it: the machine's own limit stays what it is. All IDs are mapped, as in
+// a container that has them all.
 const withoutUserNamespaces = `
 mkfifo /tmp/go
 unshare --user sh -c 'read -r _ < /tmp/go
-	exec sh -c "echo 0 > /proc/sys/user/max_user_namespaces && exec lantage serve --listen :8475 --state-dir /var/lib/third"' &
+	exec sh -c "echo 0 > /proc/sys/user/max_user_namespaces &&
+		exec lantage serve --listen :8475 --state-dir /var/lib/third"' &
 pid=$!
 while [ "$(readlink /proc/$pid/ns/user)" = "$(readlink /proc/self/ns/user)" ]; do :; done
 echo 0 0 4294967295 > /proc/$pid/uid_map
@@ -85,7 +86,8 @@ func TestDiskFull(t *testing.T) {
 	})
 	t.Run("PKGDIR is full", func(t *testing.T) {
 		res := lantage(t, lappy, "emerge", "-1", "lab-five/p1", "lab-apps/big").is(t, 1)
-		res.says(t, "no space left on device", "The job on tower", "1 of 2 packages arrived", "Make room and run the same command again")
+		res.says(t, "no space left on device", "The job on tower", "1 of 2 packages arrived",
+			"Make room and run the same command again")
 		if found := binpkgs(t, lappy); len(found) != 1 || !strings.HasPrefix(found[0], "lab-five/p1/") {
 			t.Errorf("in PKGDIR: %q, want p1 alone", found)
 		}
@@ -100,7 +102,8 @@ func TestDiskFull(t *testing.T) {
 	t.Run("the builder's disk is full", func(t *testing.T) {
 		put(t, lappy, "/etc/portage/env/size", "LAB_MB=90\n")
 		lantage(t, lappy, "emerge", "-1", "lab-apps/big").is(t, 1).
-			says(t, "lab-apps/big-1 FAILED on the builder in compile", "No space left on device", "The whole log: /var/log/lantage/")
+			says(t, "lab-apps/big-1 FAILED on the builder in compile", "No space left on device",
+				"The whole log: /var/log/lantage/")
 		put(t, lappy, "/etc/portage/env/size", "LAB_MB=1\n")
 		lantage(t, lappy, "emerge", "-1", "lab-apps/big").ok(t) // and it goes on
 	})
@@ -111,7 +114,8 @@ func binpkgs(t *testing.T, h *lab.Host) (list []string) {
 	t.Helper()
 	top := h.Path("/var/cache/binpkgs")
 	err := filepath.WalkDir(top, func(path string, e os.DirEntry, err error) error {
-		if name := strings.TrimPrefix(path, top+"/"); err == nil && !e.IsDir() && name != "Packages" && name != "Packages.gz" {
+		name := strings.TrimPrefix(path, top+"/")
+		if err == nil && !e.IsDir() && name != "Packages" && name != "Packages.gz" {
 			list = append(list, name)
 		}
 		return err
@@ -140,7 +144,10 @@ func TestOtherVersions(t *testing.T) {
 	}{
 		{"older", preface(0, 0), "an older Lantage; update it", "an older Lantage"},
 		{"newer", preface(2, 9), "a newer Lantage; update this one", "a newer Lantage"},
-		{"not Lantage", []byte("SSH-2.0-OpenSSH_9.9\r\n"), "does not speak Lantage's protocol", "does not speak Lantage's protocol"},
+		{
+			"not Lantage", []byte("SSH-2.0-OpenSSH_9.9\r\n"),
+			"does not speak Lantage's protocol", "does not speak Lantage's protocol",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			port := 9000 + i
@@ -148,8 +155,8 @@ func TestOtherVersions(t *testing.T) {
 				_, _ = conn.Write(c.says)
 				_, _ = io.Copy(io.Discard, conn)
 			})
-			lantage(t, lappy, "--builder", "tower:"+strconv.Itoa(port), "--no-fallback", "emerge", "-1", "lab-five/p1").
-				is(t, 4).says(t, "the builder cannot be reached", c.client)
+			lantage(t, lappy, "--builder", "tower:"+strconv.Itoa(port), "--no-fallback",
+				"emerge", "-1", "lab-five/p1").is(t, 4).says(t, "the builder cannot be reached", c.client)
 			conn := dialFrom(t, lappy, tower.IP()+":8473")
 			_, _ = conn.Write(c.says)
 			d.log.wait(t, c.there)
@@ -158,7 +165,8 @@ func TestOtherVersions(t *testing.T) {
 	lantage(t, lappy, "list-builders").ok(t).says(t, "tower")
 }
 
-// TestHostilePeers: whatever comes to the port does not harm a job that runs, and the daemon's memory stays bounded.
+// TestHostilePeers: whatever comes to the port does not harm a job that runs, and the daemon's memory stays
+// bounded.
 func TestHostilePeers(t *testing.T) {
 	t.Parallel()
 	_, tower, lappy := pair(t, sleeperEnv(6))
@@ -229,7 +237,8 @@ func peakMemory(t *testing.T, h *lab.Host, pid int) int {
 	return kib << 10
 }
 
-// TestTampered: what is changed on its way never becomes visible in PKGDIR, be it the bytes or what was declared of them.
+// TestTampered: what is changed on its way never becomes visible in PKGDIR, be it the bytes or what was
+// declared of them.
 func TestTampered(t *testing.T) {
 	t.Parallel()
 	_, tower, lappy := pair(t, nil)
@@ -258,7 +267,8 @@ func TestTampered(t *testing.T) {
 				go func() { _, _ = io.Copy(up, down); up.Close() }()
 				forward(down, up, c.change)
 			})
-			res := lantage(t, lappy, "--builder", lappy.IP()+":"+strconv.Itoa(port), "--no-fallback", "emerge", "-1", "lab-five/p1")
+			res := lantage(t, lappy, "--builder", lappy.IP()+":"+strconv.Itoa(port), "--no-fallback",
+				"emerge", "-1", "lab-five/p1")
 			if res.code == 0 {
 				t.Errorf("the command ended well; it said:\n%s", res.out)
 			}
@@ -294,7 +304,8 @@ func forward(down, up net.Conn, change func(kind byte, body []byte)) {
 	}
 }
 
-// TestMissingOnBuilder: a builder whose repository lacks the profile or the version says which, and it is built here.
+// TestMissingOnBuilder: a builder whose repository lacks the profile or the version says which, and it is
+// built here.
 func TestMissingOnBuilder(t *testing.T) {
 	t.Parallel()
 	_, tower, lappy := pair(t, nil)

@@ -13,8 +13,8 @@ import (
 // secret is what no job may read. lab-apps/probe looks for it.
 const secret = "LAB-SECRET\n"
 
-// TestBuildRoot: an ebuild that tries to read, change, see and signal what is outside its build root cannot, as root and as
-// Portage's user.
+// TestBuildRoot: an ebuild that tries to read, change, see and signal what is outside its build root cannot,
+// as root and as Portage's user.
 func TestBuildRoot(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, lab.HostSpec{Name: "tower", Builder: true, WritableBase: true}, lab.HostSpec{Name: "lappy"})
@@ -66,7 +66,9 @@ func TestBuildRoot(t *testing.T) {
 			t.Errorf("%s has a network: %s", phase, facts["interfaces"])
 		}
 	}
-	for _, path := range []string{"/usr/lab-probe", "/etc/lab-probe", "/var/db/pkg/lab-probe", "/opt/lab-probe", "/boot/lab-probe"} {
+	for _, path := range []string{
+		"/usr/lab-probe", "/etc/lab-probe", "/var/db/pkg/lab-probe", "/opt/lab-probe", "/boot/lab-probe",
+	} {
 		if err := os.Remove(tower.Path(path)); err == nil {
 			t.Errorf("the job wrote %s on the builder", path)
 		}
@@ -89,9 +91,11 @@ find usr/bin/lab-* usr/share/lab-odd var/lib/lab-odd -printf '%p %y %m %U:%G lin
 find usr/bin/lab-* usr/share/lab-odd -type f -print0 | sort -z | xargs -0 sha256sum
 find usr/bin/lab-* -type f -print0 | sort -z | xargs -0 getfattr -h -d -m - -e hex
 stat -c %i usr/bin/lab-hard usr/bin/lab-whoami | uniq | wc -l`
-	lantage(t, lappy, "--verbose", "--no-fallback", "emerge", "-1", "lab-apps/oddfiles").ok(t).says(t, "lab-apps/oddfiles-1 built")
+	lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-apps/oddfiles").ok(t).
+		says(t, "lab-apps/oddfiles-1 built")
 	built := in(t, lappy, nil, "sh", "-c", list).ok(t)
-	built.says(t, "lab-whoami-setuid f 4711 0:0", "lab-whoami-setgid f 2755", "d 1770 65534:65534", "security.capability")
+	built.says(t, "lab-whoami-setuid f 4711 0:0", "lab-whoami-setgid f 2755", "d 1770 65534:65534",
+		"security.capability")
 	in(t, lappy, nil, "emerge", "-1", "--usepkg=n", "lab-apps/oddfiles").ok(t)
 	if here := in(t, lappy, nil, "sh", "-c", list).ok(t); here.out != built.out {
 		t.Errorf("there is a difference:\n%s", difference(strings.Split(here.out, "\n"), strings.Split(built.out, "\n")))

@@ -12,8 +12,8 @@ import (
 	"lantage/test/lab"
 )
 
-// TestCache: what was built before with the same settings is not built again, whoever asks; other CFLAGS or USE flags
-// are never answered with it.
+// TestCache: what was built before with the same settings is not built again, whoever asks; other CFLAGS or
+// USE flags are never answered with it.
 func TestCache(t *testing.T) {
 	t.Parallel()
 	conf := func(use, mark string) string { return clientConf(use, mark) + "LAB_TARGETS=\"green\"\n" }
@@ -78,7 +78,8 @@ func hasFlag(t *testing.T, h *lab.Host, flag string, want bool) {
 	}
 }
 
-// TestKilledClient: a client that is killed loses nothing: its job goes on, and its results answer the next try.
+// TestKilledClient: a client that is killed loses nothing: its job goes on, and its results answer the next
+// try.
 func TestKilledClient(t *testing.T) {
 	t.Parallel()
 	_, tower, lappy := pair(t, sleeperEnv(7))
@@ -88,7 +89,8 @@ func TestKilledClient(t *testing.T) {
 	r.signal(syscall.SIGKILL)
 	<-r.done
 	lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-apps/sleeper").ok(t).says(t, "was built before")
-	if said := d.log.String(); !strings.Contains(said, "built=1 reused=0") || !strings.Contains(said, "built=0 reused=1") {
+	said := d.log.String()
+	if !strings.Contains(said, "built=1 reused=0") || !strings.Contains(said, "built=0 reused=1") {
 		t.Errorf("not built once and reused once:\n%s", said)
 	}
 	// The killed client's pending files go with the next run.

@@ -37,8 +37,8 @@ type quiet struct {
 
 func idle(t *testing.T, h *lab.Host) quiet { return quiet{len(processes(t, h)), mounts(t, h)} }
 
-// goneWithin fails unless all that jobs run on the builder is gone in time: their processes, their mounts, and what the
-// build root had on disk.
+// goneWithin fails unless all that jobs run on the builder is gone in time: their processes, their mounts,
+// and what the build root had on disk.
 func (q quiet) goneWithin(t *testing.T, h *lab.Host, limit time.Duration) {
 	t.Helper()
 	begin := time.Now()
@@ -178,8 +178,8 @@ func (d *daemon) thaw() {
 	_ = signal(d.cmd, syscall.SIGCONT)
 }
 
-// endedBy says whether a signal ended what a command ran: the one that waited for it ends likewise, or says so as a
-// shell does.
+// endedBy says whether a signal ended what a command ran: the one that waited for it ends likewise, or says
+// so as a shell does.
 func endedBy(cmd *exec.Cmd, sig syscall.Signal) bool {
 	st := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return st.Signaled() && st.Signal() == sig || st.ExitStatus() == 128+int(sig)

@@ -18,7 +18,8 @@ import (
 	"lantage/test/lab"
 )
 
-// processes are the processes of a host, those in its build roots too: their command lines by their numbers there.
+// processes are the processes of a host, those in its build roots too: their command lines by their numbers
+// there.
 func processes(t *testing.T, h *lab.Host) map[int]string {
 	t.Helper()
 	entries, err := os.ReadDir(h.Path("/proc"))
@@ -124,10 +125,12 @@ func dialFrom(t *testing.T, h *lab.Host, addr string) net.Conn {
 	return conn
 }
 
-// listenOn listens on a port of a host and has each connection served by serve, which the test's end does not wait for.
+// listenOn listens on a port of a host and has each connection served by serve, which the test's end does not
+// wait for.
 func listenOn(t *testing.T, h *lab.Host, port int, serve func(net.Conn)) {
 	t.Helper()
-	ln := inNetwork(t, h, func() (net.Listener, error) { return net.Listen("tcp", fmt.Sprintf("%s:%d", h.IP(), port)) })
+	addr := fmt.Sprintf("%s:%d", h.IP(), port)
+	ln := inNetwork(t, h, func() (net.Listener, error) { return net.Listen("tcp", addr) })
 	t.Cleanup(func() { ln.Close() })
 	go func() {
 		for {

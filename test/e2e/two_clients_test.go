@@ -8,8 +8,8 @@ import (
 	"lantage/test/lab"
 )
 
-// TestTwoClients: two clients with different USE and CFLAGS have the same package built at the same time, and each gets
-// its own.
+// TestTwoClients: two clients with different USE and CFLAGS have the same package built at the same time, and
+// each gets its own.
 func TestTwoClients(t *testing.T) {
 	t.Parallel()
 	l := newLab(t,
