@@ -13,7 +13,7 @@ GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 2000x
 
-.PHONY: all build test lint unit fuzz e2e demo bench lab lab-down setup install uninstall dist clean
+.PHONY: all build test lint unit fuzz e2e demo bench lab lab-down setup base install uninstall dist clean
 
 all: build
 
@@ -22,11 +22,19 @@ build:
 
 # ---- tests -----------------------------------------------------------------------------------------------------
 
-test: setup lint unit fuzz e2e
+# The base root is mostly downloaded: that is waited for while the other tests compute.
+test: setup
+	@test/lab/base-root >/dev/null & base=$$!; \
+	$(MAKE) lint unit fuzz; status=$$?; \
+	wait $$base && test $$status = 0 && $(MAKE) e2e
 
-# The programs that the tests call, and the lab's base root with real Portage in it (made once, then cached).
+# The programs that the tests call.
 setup:
 	test/setup
+
+# The root of the lab's hosts, with real Portage in it: made once, then cached.
+base: setup
+	test/lab/base-root >/dev/null
 
 lint:
 	@echo "== lint"
@@ -43,17 +51,18 @@ fuzz:
 	@echo "== fuzzing, $(FUZZTIME) inputs for each target"
 	FUZZTIME=$(FUZZTIME) test/fuzz
 
-e2e: build
+# More at once than there are cores: much of it waits.
+e2e:
 	@echo "== end to end, with real Portage in network namespaces"
-	$(GO) test -timeout 15m ./test/...
+	$(GO) test -timeout 20m -parallel 6 ./test/...
 
-demo: setup build
+demo: base build
 	$(GO) run ./test/demo
 
-bench: setup build
+bench: base build
 	$(GO) run ./test/bench
 
-lab: setup build
+lab: base build
 	$(GO) run ./test/lab/cmd/lab up
 
 lab-down:

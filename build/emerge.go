@@ -54,7 +54,7 @@ func baseEnv() []string {
 // variable is incremental: these come after the client's.
 const builderFeatures = "buildpkg binpkg-multi-instance -distcc -distcc-pump -ccache -icecream -getbinpkg " +
 	"-binpkg-signing -binpkg-request-signature -candy -news -notitles -split-log -compress-build-logs " +
-	"-clean-logs -keepwork -keeptemp -noclean -buildsyspkg -unmerge-backup -downgrade-backup -webrsync-gpg"
+	"-clean-logs -merge-sync -keepwork -keeptemp -noclean -buildsyspkg -unmerge-backup -downgrade-backup -webrsync-gpg"
 
 // emergeEnv is the environment of the job's emerge: the client's variables, then what this builder decides.
 // Variables of the environment win over make.conf.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,18 +20,20 @@ type host = lab.Host
 // tool is where this program lies on each host, for the parts of it that must run there.
 const tool = "/root/lantage-bench"
 
-// newLab makes the hosts: tower builds, lappy has Lantage, plain has the same root and none.
+// newLab makes the hosts: tower builds, lappy has Lantage, plain has the same root and does without. store takes what is
+// transferred: a client whose PKGDIR is on a real disk (the others' roots are overlays that sync nothing) and whose root
+// is read-only, so that it merges nothing.
 func newLab(binary string) (*lab.Lab, error) {
-	files := map[string]string{"make.conf": "CFLAGS=\"-O2 -pipe\"\nBINPKG_COMPRESS=\"none\"\n"}
+	files := map[string]string{"make.conf": fmt.Sprintf("CFLAGS=\"-O2 -pipe\"\nMAKEOPTS=\"-j%d\"\n", runtime.NumCPU())}
 	l, err := lab.New(context.Background(), lab.Options{Binary: binary, Hosts: []lab.HostSpec{
-		{Name: "tower", Builder: true}, {Name: "lappy", Files: files}, {Name: "plain", Files: files},
+		{Name: "tower", Builder: true}, {Name: "store", Builder: true, Files: files},
+		{Name: "lappy", Files: files}, {Name: "plain", Files: files},
 	}})
 	if err != nil {
 		return nil, err
 	}
 	self, err := os.ReadFile("/proc/self/exe")
-	for _, name := range []string{"tower", "lappy", "plain"} {
-		h := l.Host(name)
+	for _, h := range l.Hosts {
 		if err == nil {
 			err = os.WriteFile(h.Path(tool), self, 0o755)
 		}
@@ -94,7 +97,7 @@ const busyEbuild = `
 src_unpack() {
 	local f i
 	for f in {1..8}; do
-		for i in {1..700}; do
+		for i in {1..90}; do
 			echo "int f${f}_${i}(int *a, int n) { int s = ${i}; for (int i = 0; i < n; i++)" \
 				"switch ((a[i] ^ s) % 5) { case 0: s += a[i] * ${i}; break; case 1: a[i] = s << 3; break;" \
 				"case 2: s ^= a[(i + ${i}) % n]; break; default: s = s * 31 + i; } return s; }"

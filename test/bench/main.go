@@ -23,10 +23,10 @@ import (
 
 // bench is one run.
 type bench struct {
-	tower, lappy, plain *host
-	daemon              *process
-	rounds              int
-	makeConf            string // of the clients
+	tower, store, lappy, plain *host
+	daemon                     *process
+	rounds                     int
+	makeConf                   string // of the clients
 
 	began time.Time
 	rows  []string
@@ -80,7 +80,7 @@ func run(ctx context.Context, parts []string, rounds int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	b.tower, b.lappy, b.plain = l.Host("tower"), l.Host("lappy"), l.Host("plain")
+	b.tower, b.store, b.lappy, b.plain = l.Host("tower"), l.Host("store"), l.Host("lappy"), l.Host("plain")
 	if b.daemon, err = start(ctx, b.tower, "lantage", "serve"); err != nil {
 		return err
 	}

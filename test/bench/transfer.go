@@ -42,14 +42,14 @@ func (b *bench) transfers(ctx context.Context) error {
 			return err
 		}
 		ours = append(ours, f.transfer)
-		b.note("round %d: %.2f s until the last binpkg is in PKGDIR, then %.2f s for the index; peaks %d and %d MiB", round+1,
-			f.transfer.Seconds(), f.index.Seconds(), f.daemonKiB>>10, f.clientKiB>>10)
 		files = f.files
 		took, err := b.rawCopy(ctx, files)
 		if err != nil {
 			return err
 		}
 		raw = append(raw, took)
+		b.note("transfer, round %d: %.2f s until the last binpkg is in PKGDIR, then %.2f s for Portage's index "+
+			"(emaint --fix binhost); raw copy %.2f s", round+1, f.transfer.Seconds(), f.index.Seconds(), took.Seconds())
 	}
 	b.say("tar czf - | tar xzf - of the first 200 MB of it")
 	tar, size, err := b.tarPipe(ctx, files[:1])
@@ -109,13 +109,13 @@ func (b *bench) fetch(ctx context.Context, pkgs []string) (fetched, error) {
 }
 
 func (b *bench) begin(ctx context.Context, pkgs []string) (*process, error) {
-	if _, _, err := on(ctx, b.lappy, "find", pkgDir, "-mindepth", "1", "-delete"); err != nil {
+	if _, _, err := on(ctx, b.store, "find", pkgDir, "-mindepth", "1", "-delete"); err != nil {
 		return nil, err
 	}
 	if err := b.daemon.forget(); err != nil {
 		return nil, err
 	}
-	return start(ctx, b.lappy, append([]string{"lantage", "--no-fallback", "emerge", "-1B"}, pkgs...)...)
+	return start(ctx, b.store, append([]string{"lantage", "--no-fallback", "emerge", "-1B"}, pkgs...)...)
 }
 
 // fetchAtOnce is a fetch of which only the transfer counts. The builder answers from its cache, but its emerge takes
@@ -158,9 +158,9 @@ func (b *bench) fetchAtOnce(ctx context.Context, pkgs []string) (f fetched, err 
 	return f, err
 }
 
-// awaitFiles waits until n binpkgs lie in lappy's PKGDIR, or p has ended, and returns their paths below it.
+// awaitFiles waits until n binpkgs lie in store's PKGDIR, or p has ended, and returns their paths below it.
 func (b *bench) awaitFiles(p *process, n int) []string {
-	top := b.lappy.Path(pkgDir) + "/"
+	top := b.store.Path(pkgDir) + "/"
 	for ended := false; ; {
 		files, _ := filepath.Glob(top + "lab-apps/*/*.gpkg.tar")
 		if len(files) == n || ended {
@@ -193,7 +193,7 @@ func (b *bench) onTower(files []string) ([]string, error) {
 
 func (b *bench) size(files []string) (n int64, err error) {
 	for _, name := range files {
-		fi, err := os.Stat(b.lappy.Path(filepath.Join(pkgDir, name)))
+		fi, err := os.Stat(b.store.Path(filepath.Join(pkgDir, name)))
 		if err != nil {
 			return 0, err
 		}
@@ -205,7 +205,7 @@ func (b *bench) size(files []string) (n int64, err error) {
 // rawCopy copies the files over TCP and to the disk, and nothing else.
 func (b *bench) rawCopy(ctx context.Context, files []string) (time.Duration, error) {
 	const dir = "/var/cache/raw"
-	if _, _, err := on(ctx, b.lappy, "sh", "-c", "rm -rf "+dir+"; mkdir "+dir); err != nil {
+	if _, _, err := on(ctx, b.store, "sh", "-c", "rm -rf "+dir+"; mkdir "+dir); err != nil {
 		return 0, err
 	}
 	list, err := b.onTower(files)
@@ -229,7 +229,7 @@ func (b *bench) tarPipe(ctx context.Context, files []string) (took time.Duration
 	return took, size, err
 }
 
-// between runs a sender on tower and a receiver on lappy, and takes the time from the receiver's start to its end.
+// between runs a sender on tower and a receiver on store, and takes the time from the receiver's start to its end.
 func (b *bench) between(ctx context.Context, sender, receiver []string) (time.Duration, error) {
 	s, err := start(ctx, b.tower, sender...)
 	if err != nil {
@@ -238,7 +238,7 @@ func (b *bench) between(ctx context.Context, sender, receiver []string) (time.Du
 	if err := s.await(ctx, "ready", 1); err != nil {
 		return 0, err
 	}
-	_, took, err := on(ctx, b.lappy, receiver...)
+	_, took, err := on(ctx, b.store, receiver...)
 	return took, errors.Join(err, s.wait())
 }
 

@@ -76,7 +76,7 @@ auto-sync = no
 
 // There is no sys-apps/sandbox where Portage was installed on Debian. Its other sandboxes (ipc, network,
 // pid, mount) stay on.
-const makeConf = `FEATURES="-sandbox -usersandbox"
+const makeConf = `FEATURES="-sandbox -usersandbox -merge-sync"
 `
 
 // writeOwn writes all that the host has for itself into dir.
