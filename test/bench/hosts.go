@@ -26,8 +26,10 @@ const tool = "/root/lantage-bench"
 func newLab(binary string) (*lab.Lab, error) {
 	files := map[string]string{"make.conf": fmt.Sprintf("CFLAGS=\"-O2 -pipe\"\nMAKEOPTS=\"-j%d\"\n", runtime.NumCPU())}
 	l, err := lab.New(context.Background(), lab.Options{Binary: binary, Hosts: []lab.HostSpec{
-		{Name: "tower", Builder: true}, {Name: "store", Builder: true, Files: files},
-		{Name: "lappy", Files: files}, {Name: "plain", Files: files},
+		{Name: "tower", Builder: true},
+		{Name: "store", Builder: true, Files: files},
+		{Name: "lappy", Files: files},
+		{Name: "plain", Files: files},
 	}})
 	if err != nil {
 		return nil, err
