@@ -167,7 +167,11 @@ func (ss *session) inputs(ctx context.Context, j *job) error {
 		ended, err := ss.feed(in, j)
 		if err != nil {
 			in.Fail(err)
-			<-extracted
+			// What was wrong with the inputs before the connection ended is the better reason: a peer that has closed its
+			// own direction only can still read it.
+			if bad := <-extracted; bad != nil && errors.Is(err, wire.ErrLost) && !errors.Is(bad, wire.ErrLost) {
+				err = bad
+			}
 		} else if ended {
 			err = <-extracted
 		} else {
