@@ -27,6 +27,7 @@ type bench struct {
 	daemon                     *process
 	rounds                     int
 	makeConf                   string // of the clients
+	gigabyte                   peaks  // while 1 GB was transferred
 
 	began time.Time
 	rows  []string
@@ -44,7 +45,7 @@ func main() {
 		return
 	}
 	only := flag.String("only", "discovery,transfers,memory,whole", "what to measure, in this order")
-	rounds := flag.Int("rounds", 3, "how often each comparison is made; the median counts")
+	rounds := flag.Int("rounds", 2, "how often each comparison is made; the medians count")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
@@ -117,8 +118,23 @@ func (b *bench) row(what, measured, beside, ratio, goal string, good bool) {
 	b.rows = append(b.rows, strings.Join([]string{what, measured, beside, ratio, goal, verdict}, "\t"))
 }
 
+func times(n int) string {
+	if n == 1 {
+		return "1 round"
+	}
+	return fmt.Sprintf("%d rounds", n)
+}
+
+// load tells how busy the machine is: much more than its cores, and the numbers say little.
+func load() string {
+	b, _ := os.ReadFile("/proc/loadavg")
+	one, _, _ := strings.Cut(string(b), " ")
+	return one
+}
+
 func (b *bench) print() {
-	fmt.Printf("\nMeasured in %.0f s on %d cores; medians of %d rounds.\n\n", time.Since(b.began).Seconds(), runtime.NumCPU(), b.rounds)
+	fmt.Printf("\nMeasured in %.0f s on %d cores, medians of %s; load average now %s.\n\n",
+		time.Since(b.began).Seconds(), runtime.NumCPU(), times(b.rounds), load())
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\tLANTAGE\tSIDE BY SIDE WITH\tRATIO\tGOAL\t")
 	for _, r := range b.rows {

@@ -42,6 +42,7 @@ func (b *bench) transfers(ctx context.Context) error {
 			return err
 		}
 		ours = append(ours, f.transfer)
+		b.gigabyte.daemon, b.gigabyte.client = max(b.gigabyte.daemon, f.daemonKiB>>10), max(b.gigabyte.client, f.clientKiB>>10)
 		files = f.files
 		took, err := b.rawCopy(ctx, files)
 		if err != nil {
@@ -68,11 +69,17 @@ func (b *bench) transfers(ctx context.Context) error {
 	return nil
 }
 
+// peaks are the peaks of resident memory during a transfer, MiB.
+type peaks struct{ daemon, client int }
+
 // memory measures the peaks of resident memory by the size of what is sent.
 func (b *bench) memory(ctx context.Context) error {
-	type peaks struct{ daemon, client int }
 	var all []peaks
 	for _, pkgs := range [][]string{gigabyte[:1], gigabyte, huge} {
+		if len(pkgs) == len(gigabyte) && b.gigabyte.daemon > 0 {
+			all = append(all, b.gigabyte) // known from the transfers
+			continue
+		}
 		b.say("memory: %s", strings.Join(pkgs, " "))
 		f, err := b.fetch(ctx, pkgs)
 		if err != nil {
@@ -244,7 +251,7 @@ func (b *bench) between(ctx context.Context, sender, receiver []string) (time.Du
 
 func median[T int | time.Duration](list []T) T {
 	list = slices.Sorted(slices.Values(list))
-	return list[len(list)/2]
+	return (list[(len(list)-1)/2] + list[len(list)/2]) / 2
 }
 
 // discovery measures how soon the first builder has answered.

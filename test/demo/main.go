@@ -57,8 +57,9 @@ func run(ctx context.Context, s *stage) (err error) {
 // story is the demo. Each step is checked as far as its exit status does not tell.
 func story(ctx context.Context, s *stage, h *hosts) error {
 	began := time.Now()
-	s.tell("Three machines on one LAN: tower is strong, lappy and netbook are not. All have real Portage, and no\n" +
-		"configuration of Lantage. They are network namespaces of this machine; all that follows is real.")
+	s.tell("Three machines on one LAN: tower is strong, lappy and netbook are not.\n" +
+		"All have real Portage and no configuration of Lantage. They are namespaces of\n" +
+		"this machine; all that follows is real.")
 
 	s.title("tower becomes a builder")
 	d, err := s.serve(h.tower)
@@ -90,7 +91,7 @@ func story(ctx context.Context, s *stage, h *hosts) error {
 		return fmt.Errorf("hello was not built as make.conf says (%q): %w", conf, err)
 	}
 
-	s.title("netbook, with the same settings, wants it too: tower has it, and compiles nothing")
+	s.title("netbook, with the same settings, wants it too: nothing to compile")
 	if err := s.show(ctx, h.netbook, "lantage", "emerge", "lab-apps/hello"); err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func story(ctx context.Context, s *stage, h *hosts) error {
 	if err := h.sameBuild("lab-apps/hello-1.1", "lab-libs/greet-2"); err != nil {
 		return err
 	}
-	s.tell(fmt.Sprintf("\nAll of it took %.0f seconds. Next: `make lab` leaves such machines running for you to play with.",
+	s.tell(fmt.Sprintf("\nAll of it took %.0f seconds. Next: `make lab` leaves such machines for you to try.",
 		time.Since(began).Seconds()))
 	return nil
 }

@@ -34,6 +34,15 @@ func newStage(out *os.File) *stage {
 	return &stage{out: out, tty: term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"}
 }
 
+// width is the terminal's, in columns; 0 without one.
+func (s *stage) width() int {
+	if !s.tty {
+		return 0
+	}
+	w, _, _ := term.GetSize(int(s.out.Fd()))
+	return w
+}
+
 // styled is text in a style of the terminal's (ECMA-48 SGR).
 func (s *stage) styled(sgr, text string) string {
 	if !s.tty || os.Getenv("NO_COLOR") != "" {
@@ -112,7 +121,7 @@ func (s *stage) serve(h *host) (*daemon, error) {
 	}
 	d := &daemon{
 		cmd: command(context.Background(), h, args...), done: make(chan struct{}),
-		log: &marked{out: s.out, mark: mark, await: "ready for jobs", seen: make(chan struct{})},
+		log: &marked{out: s.out, mark: mark, room: s.width() - len(h.Name+" | "), await: "advertising on the LAN", seen: make(chan struct{})},
 	}
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	// Not reached by Ctrl-C, so that the client, which is, can cancel its job.
@@ -148,6 +157,7 @@ type marked struct {
 	mu    sync.Mutex
 	out   io.Writer
 	mark  string
+	room  int // columns beside the mark; 0 and less: as many as it takes
 	rest  []byte
 	await string
 	seen  chan struct{}
@@ -163,13 +173,21 @@ func (m *marked) Write(p []byte) (int, error) {
 		if !ok {
 			return len(p), nil
 		}
-		fmt.Fprintf(m.out, "%s %s\n", m.mark, shortLog(string(line)))
+		fmt.Fprintf(m.out, "%s %s\n", m.mark, m.cut(shortLog(string(line))))
 		m.rest = rest
 		if !m.found && bytes.Contains(line, []byte(m.await)) {
 			m.found = true
 			close(m.seen)
 		}
 	}
+}
+
+// cut shortens a line to the room that there is.
+func (m *marked) cut(line string) string {
+	if r := []rune(line); m.room > 0 && len(r) > m.room {
+		return string(r[:m.room-1]) + "…"
+	}
+	return line
 }
 
 // shortLog is a line of slog's text handler without its time and level, so that it fits beside other output.
