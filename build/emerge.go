@@ -78,7 +78,8 @@ func emergeEnv(client []string, roDistDir string) []string {
 }
 
 // makeConfTail is appended to the client's make.conf. MAKEOPTS belongs there and not in the environment, so
-// that a package.env with MAKEOPTS=-j1 for one package still acts.
+// that a package.env with MAKEOPTS=-j1 for one package still acts. PORTAGE_NICENESS keeps a desktop that is
+// busy with other things usable; a limit of the load would rather starve the builds.
 func makeConfTail(processes int) string {
-	return fmt.Sprintf("\n# Appended by lantage for this builder.\nMAKEOPTS=\"-j%d -l%d\"\n", processes, processes)
+	return fmt.Sprintf("\n# Appended by lantage for this builder.\nMAKEOPTS=\"-j%d\"\n", processes)
 }

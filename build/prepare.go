@@ -161,7 +161,8 @@ func (r *Runner) spec(
 		})
 	}
 	s.Files = localFiles()
-	s.Argv = emergeArgv(pkgs, jobs, max(1, r.Cores))
+	// Each of the packages that build has make busy already, so the load may well pass the number of cores.
+	s.Argv = emergeArgv(pkgs, jobs, 2*max(1, r.Cores))
 	s.Env = emergeEnv(job.Env, roDistDir)
 	return s, pkgDir, nil
 }

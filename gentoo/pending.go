@@ -82,8 +82,9 @@ const (
 	earlyBytes = 8 << 20
 )
 
-// copy writes all of r to the file and to h, both at once: one takes about as long as the other. The disk begins to write
-// while more is still to come, so that the sync at the end, during which nothing is received, finds less to do.
+// copy writes all of r to the file and to h, both at once: one takes about as long as the other. The
+// disk begins to write while more is still to come, so that the sync at the end, during which nothing is
+// received, finds less to do.
 func (f *pendingFile) copy(h hash.Hash, r io.Reader) (n int64, err error) {
 	buf := make([]byte, copyBytes)
 	for begun := int64(0); ; {

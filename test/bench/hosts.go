@@ -20,11 +20,12 @@ type host = lab.Host
 // tool is where this program lies on each host, for the parts of it that must run there.
 const tool = "/root/lantage-bench"
 
-// newLab makes the hosts: tower builds, lappy has Lantage, plain has the same root and does without. store takes what is
-// transferred: a client whose PKGDIR is on a real disk (the others' roots are overlays that sync nothing) and whose root
-// is read-only, so that it merges nothing.
+// newLab makes the hosts: tower builds, lappy has Lantage, plain has the same root and does without.
+// store takes what is transferred: a client whose PKGDIR is on a real disk (the others' roots are
+// overlays that sync nothing) and whose root is read-only, so that it merges nothing.
 func newLab(binary string) (*lab.Lab, error) {
-	files := map[string]string{"make.conf": fmt.Sprintf("CFLAGS=\"-O2 -pipe\"\nMAKEOPTS=\"-j%d\"\n", runtime.NumCPU())}
+	makeConf := fmt.Sprintf("CFLAGS=\"-O2 -pipe\"\nMAKEOPTS=\"-j%d\"\n", runtime.NumCPU())
+	files := map[string]string{"make.conf": makeConf}
 	l, err := lab.New(context.Background(), lab.Options{Binary: binary, Hosts: []lab.HostSpec{
 		{Name: "tower", Builder: true},
 		{Name: "store", Builder: true, Files: files},
@@ -79,8 +80,8 @@ KEYWORDS="amd64 arm64"
 RESTRICT="strip"
 `
 
-// bigEbuild makes a file that does not compress, quicker than lab-apps/big does: a random block that repeats itself
-// where no compressor of binpkgs or of the transfer looks back to.
+// bigEbuild makes a file that does not compress, quicker than lab-apps/big does: a random block that
+// repeats itself where no compressor of binpkgs or of the transfer looks back to.
 const bigEbuild = `
 src_compile() {
 	head -c 50M /dev/urandom > block || die

@@ -1,6 +1,6 @@
-// Bench measures the program against the goals for its speed and memory, on hosts in network namespaces of this machine, and
-// prints one table. What is compared is measured side by side in the same run, so that a slow or busy machine
-// shifts both.
+// Bench measures the program against the goals for its speed and memory, on hosts in network namespaces
+// of this machine, and prints one table. What is compared is measured side by side in the same run, so
+// that a slow or busy machine shifts both.
 package main
 
 import (
@@ -45,7 +45,7 @@ func main() {
 		return
 	}
 	only := flag.String("only", "discovery,transfers,memory,whole", "what to measure, in this order")
-	rounds := flag.Int("rounds", 2, "how often each comparison is made; the medians count")
+	rounds := flag.Int("rounds", 1, "how often each comparison is made; the medians count")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

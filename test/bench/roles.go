@@ -120,8 +120,8 @@ func withConn(conn net.Conn, args []string, set func(*exec.Cmd, *os.File)) error
 	return cmd.Run()
 }
 
-// discover looks for a builder N times, as a client does: announced, dialled, and its hello read. It prints how many
-// microseconds each took.
+// discover looks for a builder N times, as a client does: announced, dialled, and its hello read. It
+// prints how many microseconds each took.
 func discover(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -42,7 +41,8 @@ func (b *bench) transfers(ctx context.Context) error {
 			return err
 		}
 		ours = append(ours, f.transfer)
-		b.gigabyte.daemon, b.gigabyte.client = max(b.gigabyte.daemon, f.daemonKiB>>10), max(b.gigabyte.client, f.clientKiB>>10)
+		b.gigabyte.daemon = max(b.gigabyte.daemon, f.daemonKiB>>10)
+		b.gigabyte.client = max(b.gigabyte.client, f.clientKiB>>10)
 		files = f.files
 		took, err := b.rawCopy(ctx, files)
 		if err != nil {
@@ -50,7 +50,8 @@ func (b *bench) transfers(ctx context.Context) error {
 		}
 		raw = append(raw, took)
 		b.note("transfer, round %d: %.2f s until the last binpkg is in PKGDIR, then %.2f s for Portage's index "+
-			"(emaint --fix binhost); raw copy %.2f s", round+1, f.transfer.Seconds(), f.index.Seconds(), took.Seconds())
+			"(emaint --fix binhost); raw copy %.2f s",
+			round+1, f.transfer.Seconds(), f.index.Seconds(), took.Seconds())
 	}
 	b.say("tar czf - | tar xzf - of the first 200 MB of it")
 	tar, size, err := b.tarPipe(ctx, files[:1])
@@ -63,37 +64,10 @@ func (b *bench) transfers(ctx context.Context) error {
 	}
 	speed := func(n int64, d time.Duration) float64 { return float64(n) / 1e6 / d.Seconds() }
 	o, r, t := speed(total, median(ours)), speed(total, median(raw)), speed(size, tar)
-	b.row("transfer of 1 GB of binpkgs", fmt.Sprintf("%.0f MB/s", o), fmt.Sprintf("raw TCP copy: %.0f MB/s", r),
-		fmt.Sprintf("%.2f", o/r), "≥ 0.7", o/r >= 0.7)
-	b.row("", "", fmt.Sprintf("tar czf | tar xzf: %.0f MB/s", t), fmt.Sprintf("%.1f", o/t), "≥ 10", o/t >= 10)
-	return nil
-}
-
-// peaks are the peaks of resident memory during a transfer, MiB.
-type peaks struct{ daemon, client int }
-
-// memory measures the peaks of resident memory by the size of what is sent.
-func (b *bench) memory(ctx context.Context) error {
-	var all []peaks
-	for _, pkgs := range [][]string{gigabyte[:1], gigabyte, huge} {
-		if len(pkgs) == len(gigabyte) && b.gigabyte.daemon > 0 {
-			all = append(all, b.gigabyte) // known from the transfers
-			continue
-		}
-		b.say("memory: %s", strings.Join(pkgs, " "))
-		f, err := b.fetch(ctx, pkgs)
-		if err != nil {
-			return err
-		}
-		all = append(all, peaks{f.daemonKiB >> 10, f.clientKiB >> 10})
-	}
-	row := func(what string, of func(peaks) int) {
-		a, z := of(all[0]), of(all[2])
-		b.row(what, fmt.Sprintf("%d, %d, %d MiB", a, of(all[1]), z), "", "", "≤ 64 MiB each", max(a, of(all[1]), z) <= 64)
-		b.row("", fmt.Sprintf("%+d MiB from 0.2 to 4 GB", z-a), "", "", "no growth", z-a <= 8)
-	}
-	row("peak RSS, daemon: 0.2, 1, 4 GB", func(p peaks) int { return p.daemon })
-	row("peak RSS, client: 0.2, 1, 4 GB", func(p peaks) int { return p.client })
+	b.row("transfer of 1 GB of binpkgs", fmt.Sprintf("%.0f MB/s", o),
+		fmt.Sprintf("raw TCP copy: %.0f MB/s", r), fmt.Sprintf("%.2f", o/r), "≥ 0.7", o/r >= 0.7)
+	b.row("", "", fmt.Sprintf("tar czf | tar xzf: %.0f MB/s", t),
+		fmt.Sprintf("%.1f", o/t), "≥ 10", o/t >= 10)
 	return nil
 }
 
@@ -125,9 +99,10 @@ func (b *bench) begin(ctx context.Context, pkgs []string) (*process, error) {
 	return start(ctx, b.store, append([]string{"lantage", "--no-fallback", "emerge", "-1B"}, pkgs...)...)
 }
 
-// fetchAtOnce is a fetch of which only the transfer counts. The builder answers from its cache, but its emerge takes
-// its time to merge each package into the build root, and the client gets each at that moment. So the client is stopped until
-// that is done, and all of the results are waiting for it when it goes on.
+// fetchAtOnce is a fetch of which only the transfer counts. The builder answers from its cache, but its
+// emerge takes its time to merge each package into the build root, and the client gets each at that
+// moment. So the client is stopped until that is done, and all of the results are waiting for it when it
+// goes on.
 func (b *bench) fetchAtOnce(ctx context.Context, pkgs []string) (f fetched, err error) {
 	const ended = "job ended"
 	before := strings.Count(b.daemon.String(), ended)
@@ -219,7 +194,8 @@ func (b *bench) rawCopy(ctx context.Context, files []string) (time.Duration, err
 	if err != nil {
 		return 0, err
 	}
-	return b.between(ctx, append([]string{tool, "send"}, list...), []string{tool, "receive", b.tower.IP(), dir})
+	sender := append([]string{tool, "send"}, list...)
+	return b.between(ctx, sender, []string{tool, "receive", b.tower.IP(), dir})
 }
 
 // tarPipe copies files as people do by hand.
@@ -236,7 +212,8 @@ func (b *bench) tarPipe(ctx context.Context, files []string) (took time.Duration
 	return took, size, err
 }
 
-// between runs a sender on tower and a receiver on store, and takes the time from the receiver's start to its end.
+// between runs a sender on tower and a receiver on store, and takes the time from the receiver's start
+// to its end.
 func (b *bench) between(ctx context.Context, sender, receiver []string) (time.Duration, error) {
 	s, err := start(ctx, b.tower, sender...)
 	if err != nil {
@@ -252,25 +229,4 @@ func (b *bench) between(ctx context.Context, sender, receiver []string) (time.Du
 func median[T int | time.Duration](list []T) T {
 	list = slices.Sorted(slices.Values(list))
 	return (list[(len(list)-1)/2] + list[len(list)/2]) / 2
-}
-
-// discovery measures how soon the first builder has answered.
-func (b *bench) discovery(ctx context.Context) error {
-	b.say("20 discoveries")
-	out, _, err := on(ctx, b.lappy, tool, "discover", "20")
-	if err != nil {
-		return err
-	}
-	var all []int
-	for _, line := range strings.Fields(out) {
-		n, err := strconv.Atoi(line)
-		if err != nil {
-			return fmt.Errorf("discover said %q", out)
-		}
-		all = append(all, n)
-	}
-	worst := slices.Max(all)
-	b.row("first builder has answered", fmt.Sprintf("%.0f ms (median), %.0f ms (max)", float64(median(all))/1e3,
-		float64(worst)/1e3), "", "", "≤ 100 ms", worst <= 100_000)
-	return nil
 }

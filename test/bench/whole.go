@@ -10,8 +10,8 @@ import (
 // some is what the whole command is measured with: a few small packages and one that compiles for a while.
 var some = []string{"lab-five/p1", "lab-five/p2", "lab-apps/hello", "lab-apps/busy"}
 
-// whole measures the whole command against plain emerge of the same packages on a host with the same root, both compiling
-// everything; and then with everything in the builder's cache.
+// whole measures the whole command against plain emerge of the same packages on a host with the same
+// root, both compiling everything; and then with everything in the builder's cache.
 func (b *bench) whole(ctx context.Context) error {
 	var plain, ours, cached, local []time.Duration
 	for round := range b.rounds {
@@ -21,12 +21,12 @@ func (b *bench) whole(ctx context.Context) error {
 				return err
 			}
 		}
-		_, took, err := on(ctx, b.lappy, append([]string{"lantage", "--no-fallback", "emerge", "-q"}, some...)...)
+		_, took, err := on(ctx, b.lappy, with(some, "lantage", "--no-fallback", "emerge", "-q")...)
 		if err != nil {
 			return err
 		}
 		ours = append(ours, took)
-		if _, took, err = on(ctx, b.plain, append([]string{"emerge", "-q"}, some...)...); err != nil {
+		if _, took, err = on(ctx, b.plain, with(some, "emerge", "-q")...); err != nil {
 			return err
 		}
 		plain = append(plain, took)
@@ -41,30 +41,34 @@ func (b *bench) whole(ctx context.Context) error {
 		fmt.Sprintf("%+.1f s", o-p), fmt.Sprintf("≤ +%.1f s (3 %% + 2 s)", p*0.03+2), o-p <= p*0.03+2)
 	o, p = median(cached).Seconds(), median(local).Seconds()
 	b.row("whole command, all in the builder's cache", fmt.Sprintf("%.1f s", o),
-		fmt.Sprintf("emerge --pretend, and the merge: %.1f s", p), fmt.Sprintf("%+.1f s", o-p), "≤ +2 s", o-p <= 2)
+		fmt.Sprintf("emerge --pretend, and the merge: %.1f s", p), fmt.Sprintf("%+.1f s", o-p),
+		"≤ +2 s", o-p <= 2)
 	return nil
 }
 
-// cached is the whole command with everything in the builder's cache, and beside it what of that plain emerge would do on
-// the same host: to plan, and to merge the binary packages once they are there.
+// cached is the whole command with everything in the builder's cache, and beside it what of that plain
+// emerge would do on the same host: to plan, and to merge the binary packages once they are there.
 func (b *bench) cached(ctx context.Context, round int) (ours, local time.Duration, err error) {
 	if err := b.fresh(ctx, b.lappy, round); err != nil {
 		return 0, 0, err
 	}
-	_, ours, err = on(ctx, b.lappy, append([]string{"lantage", "--no-fallback", "emerge", "-q"}, some...)...)
+	_, ours, err = on(ctx, b.lappy, with(some, "lantage", "--no-fallback", "emerge", "-q")...)
 	if err != nil {
 		return 0, 0, err
 	}
 	if err := unmerge(ctx, b.lappy); err != nil {
 		return 0, 0, err
 	}
-	_, pretend, err := on(ctx, b.lappy, append([]string{"emerge", "--pretend"}, some...)...)
+	_, pretend, err := on(ctx, b.lappy, with(some, "emerge", "--pretend")...)
 	if err != nil {
 		return 0, 0, err
 	}
-	_, merge, err := on(ctx, b.lappy, append([]string{"emerge", "-qK"}, some...)...)
+	_, merge, err := on(ctx, b.lappy, with(some, "emerge", "-qK")...)
 	return ours, pretend + merge, err
 }
+
+// with is a command line that ends in these packages.
+func with(pkgs []string, words ...string) []string { return append(words, pkgs...) }
 
 // unmerge takes what was merged off a host.
 func unmerge(ctx context.Context, h *host) error {
@@ -73,8 +77,8 @@ func unmerge(ctx context.Context, h *host) error {
 	return err
 }
 
-// fresh takes off a host what an earlier round has put there. Each round has CFLAGS of its own, so that the builder has
-// nothing of it yet.
+// fresh takes off a host what an earlier round has put there. Each round has CFLAGS of its own, so that
+// the builder has nothing of it yet.
 func (b *bench) fresh(ctx context.Context, h *host, round int) error {
 	if err := unmerge(ctx, h); err != nil {
 		return err
@@ -90,5 +94,6 @@ func (b *bench) fresh(ctx context.Context, h *host, round int) error {
 	if b.makeConf == "" {
 		b.makeConf = string(text)
 	}
-	return os.WriteFile(conf, fmt.Appendf(nil, "%sCFLAGS=\"-O2 -pipe -DROUND=%d\"\n", b.makeConf, round), 0o644)
+	changed := fmt.Sprintf("%sCFLAGS=\"-O2 -pipe -DROUND=%d\"\n", b.makeConf, round)
+	return os.WriteFile(conf, []byte(changed), 0o644)
 }

@@ -21,9 +21,10 @@ type hosts struct {
 	tower, lappy, netbook *host
 }
 
-func newHosts(_ context.Context, binary string) (*hosts, error) {
+func newHosts(binary string) (*hosts, error) {
 	files := map[string]string{"make.conf": makeConf}
-	// The hosts end with Close, or with this process, and not with Ctrl-C: the client's last words are worth seeing.
+	// The hosts end with Close, or with this process, and not with Ctrl-C: the client's last words are
+	// worth seeing.
 	l, err := lab.New(context.Background(), lab.Options{Binary: binary, Hosts: []lab.HostSpec{
 		{Name: "tower", Builder: true}, {Name: "lappy", Files: files}, {Name: "netbook", Files: files},
 	}})

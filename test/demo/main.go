@@ -1,5 +1,6 @@
-// Demo shows Lantage's main job: hosts in network namespaces, real Portage, and the real commands with their real output.
-// It ends with status 1 if any of it fails, and leaves nothing behind, also after Ctrl-C.
+// Demo shows Lantage's main job: hosts in network namespaces, real Portage, and the real commands with
+// their real output. It ends with status 1 if any of it fails, and leaves nothing behind, also after
+// Ctrl-C.
 package main
 
 import (
@@ -40,13 +41,14 @@ func run(ctx context.Context, s *stage) (err error) {
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "lantage")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=demo", "-o", binary, "lantage")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=demo",
+		"-o", binary, "lantage")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building lantage: %w", err)
 	}
-	h, err := newHosts(ctx, binary)
+	h, err := newHosts(binary)
 	if err != nil {
 		return err
 	}
@@ -109,7 +111,8 @@ func story(ctx context.Context, s *stage, h *hosts) error {
 	return nil
 }
 
-// sameBuild fails unless both clients have merged the very same binary packages: so nothing was compiled twice.
+// sameBuild fails unless both clients have merged the very same binary packages: so nothing was compiled
+// twice.
 func (h *hosts) sameBuild(cpvs ...string) error {
 	for _, cpv := range cpvs {
 		for _, name := range []string{"BUILD_TIME", "SIZE"} {

@@ -121,7 +121,10 @@ func (s *stage) serve(h *host) (*daemon, error) {
 	}
 	d := &daemon{
 		cmd: command(context.Background(), h, args...), done: make(chan struct{}),
-		log: &marked{out: s.out, mark: mark, room: s.width() - len(h.Name+" | "), await: "advertising on the LAN", seen: make(chan struct{})},
+		log: &marked{
+			out: s.out, mark: mark, room: s.width() - len(h.Name+" | "),
+			await: "advertising on the LAN", seen: make(chan struct{}),
+		},
 	}
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	// Not reached by Ctrl-C, so that the client, which is, can cancel its job.

@@ -270,7 +270,7 @@ func start(t *testing.T, h *lab.Host, args ...string) *running {
 	r := &running{t: t, out: newWatched(), done: make(chan struct{})}
 	r.cmd = h.Command(context.Background(), "lantage", args...)
 	r.cmd.Stdout, r.cmd.Stderr = r.out, r.out
-	r.run()
+	r.run(nil)
 	return r
 }
 
@@ -281,18 +281,30 @@ func startTTY(t *testing.T, h *lab.Host, columns int, args ...string) *running {
 	r := &running{t: t, out: newWatched(), done: make(chan struct{}), tty: master}
 	r.cmd = h.Command(context.Background(), "env", append([]string{"TERM=xterm", "lantage"}, args...)...)
 	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = slave, slave, slave
-	r.run()
+	shown := make(chan struct{}) // all that was written to the terminal has been read
+	r.run(shown)
 	slave.Close()
-	go func() { _, _ = io.Copy(r.out, master) }()
+	go func() {
+		_, _ = io.Copy(r.out, master) // ends when nobody has the terminal open any more
+		close(shown)
+	}()
 	return r
 }
 
-func (r *running) run() {
+// run starts the command; it is done when it has ended and shown, if there is one, is closed.
+func (r *running) run(shown <-chan struct{}) {
 	r.t.Helper()
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	go func() { _ = r.cmd.Wait(); r.out.end(); close(r.done) }()
+	go func() {
+		_ = r.cmd.Wait()
+		if shown != nil {
+			<-shown
+		}
+		r.out.end()
+		close(r.done)
+	}()
 	r.t.Cleanup(func() {
 		select {
 		case <-r.done:
