@@ -54,7 +54,7 @@ fuzz:
 # More at once than there are cores: much of it waits.
 e2e:
 	@echo "== end to end, with real Portage in network namespaces"
-	$(GO) test -timeout 20m -parallel 6 ./test/...
+	$(GO) test -timeout 20m -parallel 4 ./test/...
 
 demo: base build
 	$(GO) run ./test/demo

@@ -14,7 +14,7 @@ import (
 
 // Times of a job whose connection was lost, and of one that is cancelled.
 const (
-	reconnectFor  = 30 * time.Second
+	reconnectFor  = time.Minute
 	reconnectMost = 4 * time.Second // between two tries; it begins with a sixtieth of the patience
 	cancelWait    = 2 * time.Second // for the builder's done after a cancel
 )
