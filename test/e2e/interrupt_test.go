@@ -191,15 +191,16 @@ func TestLostNetwork(t *testing.T) {
 	_, tower, lappy := pair(t, sleeperEnv(600))
 	d := serve(t, tower)
 	put(t, lappy, "/etc/portage/env/nap", "LAB_SLEEP=4\n")
-	r := start(t, lappy, "--no-fallback", "emerge", "-1", "lab-apps/sleeper")
+	r := start(t, lappy, "--no-fallback", "emerge", "-1", "lab-apps/sleeper", "lab-five/p1")
 	eventually(t, 2*time.Minute, "sleeper is compiled", func() bool { return runs(t, tower, "sleep 4") })
 	link(t, tower, "down")
 	d.log.wait(t, "job ended") // with nobody to tell
 	r.out.wait(t, "trying to reach it again")
 	link(t, tower, "up")
 	res := r.end(2 * time.Minute).ok(t)
-	res.says(t, "tower", "is back", "lab-apps/sleeper-1 built")
+	res.says(t, "tower", "is back", "lab-apps/sleeper-1 built", "lab-five/p1-1 built")
 	in(t, lappy, nil, "test", "-d", "/var/db/pkg/lab-apps/sleeper-1").ok(t)
+	in(t, lappy, nil, "lab-p1").ok(t)
 	if n := strings.Count(d.log.String(), "job accepted"); n != 1 {
 		t.Errorf("%d jobs were accepted, want the one", n)
 	}
