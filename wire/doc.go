@@ -26,9 +26,9 @@
 //
 // Bodies of control frames are one JSON object of at most MaxControl bytes; a ping has none. A data frame's
 // body is one byte that names the stream and at most MaxData bytes of it. An end frame's body is the stream's
-// byte, the number of bytes that the stream had (8 bytes, big endian) and their SHA-256 (32 bytes); nothing
-// of that stream follows it. A longer frame, or one of an unknown type, ends the connection. Unknown JSON
-// keys are ignored, so that a newer peer may say more.
+// byte, the number of bytes that the stream had (8 bytes) and their CRC-32C (4 bytes, RFC 3720 appendix B.4), both
+// big endian; nothing of that stream follows it. A longer frame, or one of an unknown type, ends the connection.
+// Unknown JSON keys are ignored, so that a newer peer may say more.
 //
 // Both sides send a ping whenever they have sent nothing for PingInterval; a peer from which no byte came for
 // DeadAfter is dead. Silence of a compile is therefore never mistaken for a lost builder. A frame that has

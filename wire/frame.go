@@ -26,7 +26,7 @@ const (
 
 const (
 	headerSize = 5
-	endSize    = 1 + 8 + 32
+	endSize    = 1 + 8 + 4
 )
 
 // Frame is one frame as it came: its body is valid until the next one is read.

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"testing"
@@ -32,8 +31,9 @@ func dataFrame(s Stream, p string) Frame {
 }
 
 func endFrame(s Stream, count uint64, content string) Frame {
-	sum := sha256.Sum256([]byte(content))
-	return Frame{TypeEnd, streamEnd(s, count, sum[:])}
+	sum := newSum()
+	io.WriteString(sum, content)
+	return Frame{TypeEnd, streamEnd(s, count, sum.Sum(nil))}
 }
 
 func TestStream(t *testing.T) {
@@ -51,7 +51,7 @@ func TestStream(t *testing.T) {
 		"no end":            {[]Frame{one, two}, ErrLost, nil, true},
 		"count too small":   {[]Frame{one, two, end(3, "onetwo")}, ErrProtocol, ErrProtocol, true},
 		"count of 2^64-1":   {[]Frame{one, two, end(1<<64-1, "onetwo")}, ErrProtocol, ErrProtocol, true},
-		"wrong hash":        {[]Frame{one, two, end(6, "onetwO")}, ErrProtocol, ErrProtocol, true},
+		"wrong checksum":    {[]Frame{one, two, end(6, "onetwO")}, ErrProtocol, ErrProtocol, true},
 		"hole":              {[]Frame{one, whole}, ErrProtocol, ErrProtocol, false},
 		"data after end":    {[]Frame{one, two, whole, one}, nil, ErrProtocol, true},
 		"second end":        {[]Frame{one, two, whole, whole}, nil, ErrProtocol, true},
