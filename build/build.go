@@ -240,6 +240,9 @@ func (r *Runner) emerge(
 	}
 	defer output.Close()
 	found := newResults(pkgDir, pkgs, trust, emit)
+	if found.complete() {
+		spec.Argv = cachedArgv(spec.Argv)
+	}
 	f, err := newFollower(job, logDir, found, emit)
 	if err != nil {
 		return Report{}, err
@@ -251,6 +254,7 @@ func (r *Runner) emerge(
 	}
 	emit(Event{Kind: EventStarted})
 	f.run(p.done)
+	f.planned()
 	if err := ctx.Err(); err != nil {
 		return Report{}, err
 	}

@@ -42,6 +42,25 @@ func emergeArgv(pkgs []Package, jobs, load int) []string {
 	return argv
 }
 
+// planFirst is the script that runs the emerge of its arguments for a job all of whose packages lie in PKGDIR already, built
+// with the same settings. Their merge into the build root would only be thrown away, so emerge says first what it would do.
+// If it would compile nothing, the plan is all that is wanted of it. Both are one process of the build root, because its
+// overlays are volatile: they cannot be mounted a second time.
+const planFirst = `plan=` + insideLogDir + "/" + planName + `
+if "$@" --pretend >$plan.part 2>&1 && ! grep -q '^\[ebuild' $plan.part; then
+	mv $plan.part $plan
+	exit 0
+fi
+exec "$@"`
+
+// planName is the file in the log directory with the plan of a job for which nothing had to be compiled.
+const planName = "cached.plan"
+
+// cachedArgv is emerge's command line, with planFirst before it.
+func cachedArgv(emerge []string) []string {
+	return append([]string{"/bin/sh", "-c", planFirst, "sh"}, emerge...)
+}
+
 // baseEnv is the environment of every command of Portage.
 func baseEnv() []string {
 	return []string{
@@ -51,10 +70,11 @@ func baseEnv() []string {
 }
 
 // builderFeatures are the FEATURES that are about the machine that builds, or need set-up there. The
-// variable is incremental: these come after the client's.
+// variable is incremental: these come after the client's. merge-wait protects a system that is in use while packages are
+// merged into it, and the build root has PID and IPC namespaces of its own.
 const builderFeatures = "buildpkg binpkg-multi-instance -distcc -distcc-pump -ccache -icecream -getbinpkg " +
 	"-binpkg-signing -binpkg-request-signature -candy -news -notitles -split-log -compress-build-logs " +
-	"-clean-logs -merge-sync -keepwork -keeptemp -noclean -buildsyspkg -unmerge-backup -downgrade-backup -webrsync-gpg"
+	"-clean-logs -merge-sync -merge-wait parallel-install -ipc-sandbox -pid-sandbox -keepwork -keeptemp -noclean -buildsyspkg -unmerge-backup -downgrade-backup -webrsync-gpg"
 
 // emergeEnv is the environment of the job's emerge: the client's variables, then what this builder decides.
 // Variables of the environment win over make.conf.

@@ -189,6 +189,39 @@ func (f *follower) emergeLine(line string) {
 	}
 }
 
+// planned takes the plan of a job that needed nothing but what is in PKGDIR, if there is one (see planFirst): what it names
+// is what emerge would have merged.
+func (f *follower) planned() {
+	file, err := openRegular(f.logDir, planName)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxPlan))
+	if err != nil {
+		return
+	}
+	list, err := gentoo.ParseMergeList(string(text))
+	if err != nil {
+		f.emit(Event{Kind: EventNote, Text: "what emerge would do with the binary packages here was not understood: " + err.Error()})
+		return
+	}
+	f.total = len(list.Packages)
+	for i, pkg := range list.Packages {
+		if name := f.results.instance(pkg.CPV, pkg.BuildID); name != "" {
+			f.results.add(pkg.CPV, name, f.results.before[name])
+		}
+		if _, ok := f.results.found[pkg.CPV]; ok {
+			p := f.progress(pkg.CPV)
+			p.n, p.of, p.state = i+1, f.total, f.results.state(pkg.CPV)
+			f.update(pkg.CPV, p)
+		}
+	}
+}
+
+// maxPlan bounds a plan, in bytes.
+const maxPlan = 8 << 20
+
 // openRegular opens a file that an untrusted job wrote: below root, not through a link, and only if it is a
 // regular file; anything else could block or lead elsewhere.
 func openRegular(root *os.Root, name string) (*os.File, error) {

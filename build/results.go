@@ -76,6 +76,27 @@ func (r *results) instances(cpv gentoo.CPV) []string {
 	return names
 }
 
+// complete reports whether there was a binpkg of every package of the job when it began. Whether emerge would use them, only
+// emerge knows.
+func (r *results) complete() bool {
+	for cpv := range r.wanted {
+		if len(r.instances(cpv)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// instance is the path below PKGDIR of the binpkg with this BUILD_ID, or "".
+func (r *results) instance(cpv gentoo.CPV, id int) string {
+	for _, name := range r.instances(cpv) {
+		if n, ok := buildID(path.Base(name), cpv.PF()); ok && n == id {
+			return name
+		}
+	}
+	return ""
+}
+
 // buildID takes the BUILD_ID out of a binpkg's file name.
 func buildID(name, pf string) (int, bool) {
 	rest, ok := strings.CutPrefix(name, pf+"-")

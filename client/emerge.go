@@ -60,7 +60,12 @@ func (e *Emerge) run(ctx context.Context) error {
 		e.warn(`!!! "--ask" should only be used in a terminal. Exiting.`) // emerge's words, and its status
 		return exit(ExitFailed)
 	}
+	repos := make(chan error, 1)
+	go func() { repos <- sys.queryRepos(ctx, t) }() // as long as emerge makes the plan
 	p, err := makePlan(ctx, t, args)
+	if err := <-repos; err != nil {
+		return e.plainEmerge(ctx, t, err)
+	}
 	if parse, ok := errors.AsType[*gentoo.ParseError](err); ok {
 		return e.plainEmerge(ctx, t, fmt.Errorf("%w\nPlease report this line as an error of Lantage", parse))
 	}

@@ -21,8 +21,7 @@ type system struct {
 	env         []string // the Portage variables of the user's environment
 }
 
-// querySystem asks Portage. It runs two programs, one after the other: the second needs an answer of the
-// first.
+// querySystem asks Portage for what the arguments and the plan depend on.
 func querySystem(ctx context.Context, t *tools) (*system, error) {
 	out, err := portageq(ctx, t, "envvar", "-v", "CHOST", "PKGDIR", "PORTAGE_CONFIGROOT", "EMERGE_DEFAULT_OPTS",
 		"USE_EXPAND")
@@ -45,14 +44,20 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 		return nil, fmt.Errorf("portageq does not tell CHOST and PKGDIR (CHOST=%q, PKGDIR=%q); "+
 			"is a profile selected?", s.chost, s.pkgdir)
 	}
-	if out, err = portageq(ctx, t, "repos_config", s.configRoot); err != nil {
-		return nil, err
+	return s, nil
+}
+
+// queryRepos asks Portage for what a builder has to know besides, the repositories and the profile.
+func (s *system) queryRepos(ctx context.Context, t *tools) error {
+	out, err := portageq(ctx, t, "repos_config", s.configRoot)
+	if err != nil {
+		return err
 	}
 	if s.repos, err = gentoo.ParseReposConfig(out); err != nil {
-		return nil, err
+		return err
 	}
 	s.profile, err = gentoo.ResolveProfile(filepath.Join(s.configRoot, "etc/portage"), s.repos)
-	return s, err
+	return err
 }
 
 // lastOfEach leaves out the variables of an environment that a later one of the same name replaces.
