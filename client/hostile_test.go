@@ -212,6 +212,40 @@ func TestLostInTheMiddle(t *testing.T) {
 	}
 }
 
+// A connection that is lost before the job was accepted: the builder may have the job or not, and it is built once.
+func TestLostBeforeAccepted(t *testing.T) {
+	lose := func(d *dialog) {
+		for f := d.frame(); f.Type != wire.TypeEnd; f = d.frame() {
+		}
+		d.drop()
+	}
+	finish := func(d *dialog) {
+		d.built("lab/a-1", "binpkg a")
+		d.built("lab/b-2", "binpkg b")
+		d.done(wire.OutcomeDone)
+	}
+	for name, scripts := range map[string][]func(*dialog){
+		"the builder has it": {lose, func(d *dialog) { d.attach(); finish(d) }},
+		"it has not": {lose, func(d *dialog) {
+			d.frame()
+			_ = d.conn.SendError(wire.Errorf(wire.CodeUnknownJob, "no such job"))
+			d.drain()
+		}, func(d *dialog) { d.submit(); finish(d) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			b := newBuilder(t, scripts...)
+			var out buffer
+			e := m.emerge(b.addr(), &out, "lab/b")
+			e.NoFallback = true
+			wantStatus(t, e.Run(t.Context()), 0, &out)
+			if len(m.binpkgs()) != 2 || b.count() != len(scripts) {
+				t.Errorf("%d connections, PKGDIR: %v", b.count(), m.binpkgs())
+			}
+		})
+	}
+}
+
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -32,8 +32,8 @@ type job struct {
 
 	patience time.Duration // how long a lost connection is tried again
 
-	accepted bool
-	after    int // number of the last event
+	submitted bool // some connection has sent it; the builder may have it, accepted or not
+	after     int  // number of the last event
 }
 
 // newJobID makes a job's name: who knows it may attach and cancel.
@@ -51,6 +51,11 @@ func (j *job) run(ctx context.Context) (wire.Done, error) {
 	for {
 		done, err := j.session(ctx, conn)
 		conn.Close()
+		if refused, ok := errors.AsType[*wire.Error](err); ok && refused.Code == wire.CodeUnknownJob && j.after == 0 {
+			// Its inputs did not get there whole before the connection was lost, or the daemon was restarted since.
+			j.submitted = false
+			err = fmt.Errorf("%w before it had the whole job", wire.ErrLost)
+		}
 		if err == nil || ctx.Err() != nil || !errors.Is(err, wire.ErrLost) {
 			return done, err
 		}

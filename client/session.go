@@ -62,10 +62,12 @@ func (j *job) session(ctx context.Context, conn *wire.Conn) (wire.Done, error) {
 	return done, err
 }
 
-// opening returns what opens the conversation: attach where the job was accepted before, else submit.
+// opening returns what opens the conversation: submit the first time, then attach. Whether a connection that was
+// lost meanwhile took the whole job to the builder, only the builder knows.
 func (s *session) opening() func() {
 	j := s.job
-	if !j.accepted {
+	if !j.submitted {
+		j.submitted = true
 		return s.submit
 	}
 	attach := wire.Attach{ID: j.msg.ID, After: j.after, Have: j.results.hashes(), Log: j.msg.Log}
@@ -134,7 +136,6 @@ func (s *session) accept(f wire.Frame) error {
 	if a.ID != s.job.msg.ID {
 		return fmt.Errorf("%w: the builder accepted another job", wire.ErrProtocol)
 	}
-	s.job.accepted = true
 	return nil
 }
 
