@@ -39,7 +39,7 @@
 //	load     1-minute load average with two decimals: 0.00 to 99999.99
 //	ver      version of the Lantage software: at most 32 of [A-Za-z0-9._+~-]
 //	portage  version of Portage: as ver
-//	bases    kinds of base (host, dir), the preferred one first: at most 32 of [A-Za-z0-9._-] and commas
+//	bases    kinds of base (host, dir), the preferred one first: at most 24 of [A-Za-z0-9._-] and commas
 //	fp       fingerprint of the builder's key, only to be shown: at most 64 of [A-Za-z0-9._+~:/=-]
 //
 // # What holds

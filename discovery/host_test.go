@@ -239,8 +239,16 @@ func foreign(ctx context.Context) error {
 		Ptr: "web._http._tcp.local.",
 	}})
 	packet, err := m.Pack()
+	if err != nil {
+		return err
+	}
+	conn, err := listenGroup(&links[0], IPv4)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
 	for err == nil && ctx.Err() == nil {
-		err = multicast(&links[0], IPv4, packet)
+		_, err = conn.WriteTo(packet, net.UDPAddrFromAddrPort(groupOf(&links[0], IPv4)))
 		sleep(ctx, 5*time.Millisecond)
 	}
 	return err

@@ -21,7 +21,7 @@ const (
 	maxCHOST      = 64
 	maxVersion    = 32
 	maxArch       = 16
-	maxBases      = 32
+	maxBases      = 24
 	maxPrint      = 64
 	maxCount      = math.MaxUint16
 	maxMemory     = math.MaxInt32
