@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,10 +19,31 @@ type host struct {
 	name string
 	cmd  *exec.Cmd
 
+	stderr  syncBuffer
+	settled [3]int
+
 	mu      sync.Mutex
 	enc     *json.Encoder
 	seq     int
 	waiting map[int]chan reply
+}
+
+// syncBuffer is a buffer that may be read while it is written to.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 func startHost(t *testing.T, name string) *host {
@@ -29,9 +51,9 @@ func startHost(t *testing.T, name string) *host {
 	h := &host{t: t, name: name, waiting: map[int]chan reply{}}
 	h.cmd = exec.Command("/proc/self/exe")
 	h.cmd.Env = append(os.Environ(), roleEnv+"=host")
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	var stderr bytes.Buffer
-	h.cmd.Stderr = &stderr
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	stderr := &h.stderr
+	h.cmd.Stderr = stderr
 	in, err := h.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +85,7 @@ func startHost(t *testing.T, name string) *host {
 			t.Errorf("%s: %v", name, err)
 		}
 		if t.Failed() || strings.Contains(stderr.String(), "DATA RACE") {
-			t.Logf("%s said:\n%s", name, &stderr)
+			t.Logf("%s said:\n%s", name, stderr)
 		}
 	})
 	return h
@@ -142,19 +164,32 @@ func (h *host) nft(rules string) {
 	h.do(order{Op: "run", Args: []string{"nft", "-f", "-"}, Input: rules})
 }
 
-// settles waits until the host has no more goroutines and file descriptors than base.
-func (h *host) settles(base [2]int) {
+// settles waits until the host has no more goroutines, file descriptors and multicast memberships than base.
+func (h *host) settles(base [3]int) {
 	h.t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
 		open := h.do(order{Op: "open"}).Open
-		if open[0] <= base[0] && open[1] <= base[1] {
+		if open[0] <= base[0] && open[1] <= base[1] && open[2] <= base[2] {
+			h.settled = open
 			return
 		}
 		if time.Now().After(deadline) {
-			h.t.Fatalf("%s: goroutines and descriptors were %v, now %v", h.name, base, open)
+			h.t.Fatalf("%s: goroutines, descriptors and memberships were %v, now %v", h.name, base, open)
 		}
 	}
+}
+
+// disableIPv6 turns IPv6 off on an interface, or on all.
+func (h *host) disableIPv6(ifname string) {
+	h.t.Helper()
+	h.do(order{Op: "run", Args: []string{"sysctl", "-w", "net.ipv6.conf." + ifname + ".disable_ipv6=1"}})
+}
+
+// sockets lists the sockets on the mDNS port.
+func (h *host) sockets() string {
+	h.t.Helper()
+	return h.do(order{Op: "run", Args: []string{"awk", "$2 ~ /:14E9$/ { print $2, $10 }", "/proc/self/net/udp"}}).Line
 }
 
 // address adds addresses; IPv6 ones are usable at once.
@@ -176,7 +211,12 @@ func (h *host) address(ifname string, addrs ...string) {
 // advertise starts a builder with the ID on the host and returns what stops it and waits for its end.
 func (h *host) advertise(id string, interfaces ...string) (stop func()) {
 	h.t.Helper()
-	seq, ch := h.send(order{Op: "advertise", Info: testInfo(h.name, id), Interfaces: interfaces})
+	return h.advertiseAs(order{Op: "advertise", Info: testInfo(h.name, id), Interfaces: interfaces})
+}
+
+func (h *host) advertiseAs(o order) (stop func()) {
+	h.t.Helper()
+	seq, ch := h.send(o)
 	return func() {
 		h.t.Helper()
 		h.do(order{Op: "stop", Target: seq})
@@ -184,6 +224,53 @@ func (h *host) advertise(id string, interfaces ...string) (stop func()) {
 			h.t.Errorf("%s: Advertise: %s", h.name, r.Err)
 		}
 	}
+}
+
+// stream is a program that runs on a host until the host ends.
+type stream struct {
+	h     *host
+	ch    <-chan reply
+	lines []string
+}
+
+func (h *host) stream(args ...string) *stream {
+	h.t.Helper()
+	_, ch := h.send(order{Op: "stream", Args: args})
+	return &stream{h: h, ch: ch}
+}
+
+// until waits until the program has written a line with all of the texts, now or earlier; it returns
+// that line.
+func (s *stream) until(limit time.Duration, texts ...string) string {
+	s.h.t.Helper()
+	deadline := time.After(limit)
+	seen := 0
+	for {
+		for ; seen < len(s.lines); seen++ {
+			line := s.lines[seen]
+			if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+				return line
+			}
+		}
+		select {
+		case r, open := <-s.ch:
+			if !open || r.Last {
+				s.h.t.Fatalf("%s: the program ended before it said %q: %s; it said:\n%s", s.h.name, texts, r.Err,
+					strings.Join(s.lines, "\n"))
+			}
+			s.lines = append(s.lines, r.Line)
+		case <-deadline:
+			s.h.t.Fatalf("%s: nothing with %q within %v in\n%s", s.h.name, texts, limit, strings.Join(s.lines, "\n"))
+		}
+	}
+}
+
+// upToNow returns what the program has written.
+func (s *stream) upToNow() string {
+	for len(s.ch) > 0 {
+		s.lines = append(s.lines, (<-s.ch).Line)
+	}
+	return strings.Join(s.lines, "\n")
 }
 
 func testInfo(name, id string) Info {
