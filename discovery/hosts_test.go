@@ -9,8 +9,13 @@ func TestSameMachine(t *testing.T) {
 	h := newLab(t).host("h1") // only the loopback interface
 	h.advertise(id1)
 	h.advertise(id2)
+	h.browse().untilSeen(patience, id1, id2)
 	b := h.browse()
-	measured(t, "05: only lo, two daemons", "both after %v", ms(b.untilSeen(patience, id1, id2)))
+	took := b.untilSeen(patience, id1, id2)
+	if took > 500*time.Millisecond {
+		t.Errorf("found after %v: only the announcement came", took)
+	}
+	measured(t, "05: only lo, two daemons", "both after %v; bound 500ms", ms(took))
 	if r := b.stop().Report; !hasOnly(id1, "127.0.0.1:8473")(b.now) || r.Traffic() {
 		t.Errorf("addresses %s, report %+v", b.now[id1].Addrs, r)
 	}

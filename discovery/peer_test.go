@@ -50,7 +50,8 @@ func startHost(t *testing.T, name string) *host {
 	t.Helper()
 	h := &host{t: t, name: name, waiting: map[int]chan reply{}}
 	h.cmd = exec.Command("/proc/self/exe")
-	h.cmd.Env = append(os.Environ(), roleEnv+"=host")
+	// The race detector would keep each process for another second.
+	h.cmd.Env = append(os.Environ(), roleEnv+"=host", "GORACE=atexit_sleep_ms=50")
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
 	stderr := &h.stderr
 	h.cmd.Stderr = stderr

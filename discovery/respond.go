@@ -56,7 +56,8 @@ func (r *responder) answer() {
 			continue
 		}
 		src, _ := netip.AddrFromSlice(udp.IP)
-		unicast := udp.Port != mdnsPort && r.link.contains(src.Unmap())
+		near := r.link.contains(src.Unmap()) || r.link.loopback() // there the source is 0.0.0.0
+		unicast := udp.Port != mdnsPort && near
 		if reply := r.zone.reply(buf[:n], unicast); reply != nil {
 			if _, err := r.conn.WriteTo(reply, from); err != nil {
 				r.log.Debug("answering", "to", from, "error", err)
