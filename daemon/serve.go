@@ -34,6 +34,9 @@ type Command struct {
 	Interfaces  []string // to advertise on; none: all that fit
 	Version     string
 	Logger      *slog.Logger
+
+	// advertise is discovery.Advertise; tests put their own in its place.
+	advertise func(context.Context, func() discovery.Info, int, discovery.AdvertiseOptions) error
 }
 
 // Run serves until ctx ends. Before it accepts anything it proves that this machine can make build roots,
@@ -82,6 +85,10 @@ func (c *Command) Run(ctx context.Context) error {
 // can be named.
 func (c *Command) serve(ctx context.Context, s *Server, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
+	advertise := discovery.Advertise
+	if c.advertise != nil {
+		advertise = c.advertise
+	}
 	advertised := make(chan struct{})
 	go func() {
 		defer close(advertised)
@@ -91,7 +98,7 @@ func (c *Command) serve(ctx context.Context, s *Server, ln net.Listener) error {
 		port := ln.Addr().(*net.TCPAddr).Port
 		info := func() discovery.Info { return advertisement(s.hello()) }
 		opt := discovery.AdvertiseOptions{Interfaces: c.Interfaces, Logger: c.Logger}
-		if err := discovery.Advertise(ctx, info, port, opt); err != nil {
+		if err := advertise(ctx, info, port, opt); err != nil {
 			c.Logger.Error("this builder is not advertised; clients need LANTAGE_HOST", "error", err)
 		}
 	}()

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/mdns"
@@ -49,6 +50,8 @@ type hostProcess struct {
 	enc     *json.Encoder
 	running map[int]context.CancelFunc
 	wg      sync.WaitGroup
+
+	suspended atomic.Int64 // nanoseconds
 }
 
 // hostMain serves orders until its input ends.
@@ -65,6 +68,8 @@ func hostMain() int {
 		}
 	}
 	p := &hostProcess{enc: json.NewEncoder(os.Stdout), running: map[int]context.CancelFunc{}}
+	lead := wallLead
+	wallLead = func() time.Duration { return lead() + time.Duration(p.suspended.Load()) }
 	for dec := json.NewDecoder(os.Stdin); ; {
 		var o order
 		if err := dec.Decode(&o); err != nil {
@@ -135,8 +140,7 @@ func (p *hostProcess) serve(o order) {
 		shortLife = 0
 		p.reply(o, nil, reply{Last: true})
 	case "resume": // as if it had been suspended
-		lead := wallLead() + time.Hour
-		wallLead = func() time.Duration { return lead }
+		p.suspended.Add(int64(time.Hour))
 		p.reply(o, nil, reply{Last: true})
 	case "cold":
 		r, err := cold()

@@ -118,6 +118,29 @@ func TestHalfOfIPv6(t *testing.T) {
 	measured(t, "04: tentative address (DAD)", "found after %v; bound %v", ms(took), late)
 }
 
+// An interface of containers takes part when it is named, and then it is the only one.
+func TestNamedInterface(t *testing.T) {
+	l := newLab(t)
+	h1, h2, h3 := l.host("h1"), l.host("h2"), l.host("h3")
+	l.join(h1, "eth0", "lan", "10.77.0.1/24")
+	l.join(h1, "docker0", "inside", "10.88.0.1/24")
+	l.join(h2, "eth0", "lan", "10.77.0.2/24")
+	l.join(h3, "eth0", "inside", "10.88.0.3/24")
+	h1.advertise(id1)
+	h1.advertise(id2, "docker0")
+	on, in := h2.browse(), h3.browse()
+	on.untilSeen(patience, id1)
+	in.untilSeen(patience, id2)
+	for what, b := range map[string]*browsing{"10.77.0.1:8473": on, "10.88.0.1:8473": in} {
+		b.stop()
+		for id, found := range b.now {
+			if len(b.now) != 1 || !hasOnly(id, what)(b.now) {
+				t.Errorf("found %+v; want only %s", found, what)
+			}
+		}
+	}
+}
+
 // After a resume the builder joins its groups and announces itself again, and a client asks again.
 func TestResume(t *testing.T) {
 	h1, h2 := newLab(t).lan(IPv4)
