@@ -36,7 +36,8 @@ func (h *host) avahi() *stream {
 		}
 	}
 	h.do(order{Op: "run", Args: []string{"mkdir", "-p", "/run/dbus"}})
-	h.stream("dbus-daemon", "--nofork", "--nopidfile", "--config-file="+bus, "--print-address=1").until(patience, "unix:")
+	h.stream("dbus-daemon", "--nofork", "--nopidfile", "--config-file="+bus, "--print-address=1").
+		until(patience, "unix:")
 	log := h.stream("avahi-daemon", "--no-drop-root", "--no-chroot", "--no-rlimits", "--debug", "-f", conf)
 	log.until(patience, "Server startup complete")
 	return log

@@ -19,7 +19,9 @@ func testLink(index int, name string, prefixes ...string) link {
 }
 
 func testSighting(id string, ips ...string) sighting {
-	return sighting{info: testInfo("h1", id), instance: InstanceName("h1", id), port: 8473, ips: addrs(ips...), lifetime: shortLife}
+	return sighting{
+		info: testInfo("h1", id), instance: InstanceName("h1", id), port: 8473, ips: addrs(ips...), lifetime: shortLife,
+	}
 }
 
 // collected returns a collector and the calls of found, as text.

@@ -217,3 +217,14 @@ func coldMain() int {
 	}
 	return 0
 }
+
+// hog holds the mDNS port for itself.
+func hog(ctx context.Context) error {
+	conn, err := net.ListenPacket("udp", ":5353")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	<-ctx.Done()
+	return nil
+}

@@ -293,14 +293,3 @@ func foreign(ctx context.Context) error {
 	}
 	return err
 }
-
-// hog holds the mDNS port for itself.
-func hog(ctx context.Context) error {
-	conn, err := net.ListenPacket("udp", ":5353")
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	<-ctx.Done()
-	return nil
-}

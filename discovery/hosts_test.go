@@ -88,7 +88,7 @@ func TestSameHostname(t *testing.T) {
 	h2.advertise(id2)
 	b := h2.browse()
 	took := b.untilSeen(patience, id1, id2)
-	if a1, a2 := b.now[id1].Addrs[0], b.now[id2].Addrs[0]; a1 == a2 || b.now[id1].Instance == b.now[id2].Instance {
+	if b1, b2 := b.now[id1], b.now[id2]; b1.Addrs[0] == b2.Addrs[0] || b1.Instance == b2.Instance {
 		t.Errorf("got %+v", b.now)
 	}
 	measured(t, "13: two hosts of one name", "both after %v", ms(took))

@@ -45,8 +45,8 @@ func TestZoneIsReadBack(t *testing.T) {
 	z := testZone(t, largest(), "10.0.0.1", "10.0.0.2", "fd00::1", "fe80::1")
 	packet := pack(t, z.announcement())
 	got, _ := parsePacket(packet, false)
-	if len(got) != 1 || !reflect.DeepEqual(got[0].info, largest()) || got[0].port != 8473 || got[0].instance != z.instance ||
-		!slices.Equal(got[0].ips, z.ips) {
+	if len(got) != 1 || !reflect.DeepEqual(got[0].info, largest()) || got[0].port != 8473 ||
+		got[0].instance != z.instance || !slices.Equal(got[0].ips, z.ips) {
 		t.Errorf("got %+v", got)
 	}
 	got, _ = parsePacket(pack(t, z.goodbye()), false)
@@ -99,7 +99,8 @@ func TestZoneAnswers(t *testing.T) {
 			}
 		}
 		if len(got.Answer) != c.want || len(z.asked) > 0 != c.asked {
-			t.Errorf("%s: %d records, asked %v; want %d, %v", c.name, len(got.Answer), len(z.asked) > 0, c.want, c.asked)
+			t.Errorf("%s: %d records, asked %v; want %d, %v",
+				c.name, len(got.Answer), len(z.asked) > 0, c.want, c.asked)
 		}
 		for len(z.asked) > 0 {
 			<-z.asked
@@ -113,7 +114,8 @@ func TestZoneAnswers(t *testing.T) {
 // However many questions come, in one packet or in many, the answers have a bound.
 func TestAnswersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := testZone(t, largest(), slices.Repeat([]string{"fd00:1234:5678:9abc:def0:1234:5678:9abc"}, maxAddresses)...)
+		ips := slices.Repeat([]string{"fd00:1234:5678:9abc:def0:1234:5678:9abc"}, maxAddresses)
+		z := testZone(t, largest(), ips...)
 		q := question(t, dns.TypePTR, slices.Repeat([]string{serviceName}, 400)...)
 		answered := 0
 		for range 1000 {

@@ -43,7 +43,8 @@ func TestLoss(t *testing.T) {
 			if share := float64(found) / 200; share < c.least {
 				t.Errorf("found by %v of the clients within 1.5 s; want %v", share, c.least)
 			}
-			measured(t, "08: 30 % loss, "+c.name, "%d of 200 within 1.5 s; bound %v %%", found, 100*c.least)
+			measured(t, "08: 30 % loss, "+c.name,
+				"%d of 200 within 1.5 s; bound %v %%", found, 100*c.least)
 			first.check(t, "08: 30 % loss, "+c.name+", first", .95, time.Second)
 		})
 	}
@@ -194,13 +195,14 @@ func TestFlood(t *testing.T) {
 		if lines >= 100 || heap > 64<<10 {
 			t.Errorf("%s: %d lines of log, %d KiB", h.name, lines, heap)
 		}
-		measured(t, "16: noise, "+h.name, "%s packets in 10 s: %d lines at debug level, heap %d KiB", sent, lines, heap)
+		measured(t, "16: noise, "+h.name,
+			"%s packets in 10 s: %d lines at debug level, heap %d KiB", sent, lines, heap)
 	}
 	if len(b.now) > maxBuilders {
 		t.Errorf("%d builders", len(b.now))
 	}
-	measured(t, "16: noise, then a search", "found after %v; %d false builders of at most %d", ms(took), len(b.now)-1,
-		maxBuilders)
+	measured(t, "16: noise, then a search", "found after %v; %d false builders of at most %d", ms(took),
+		len(b.now)-1, maxBuilders)
 }
 
 // Case 17: a packet of 400 questions, multicast on the LAN, sent to the builder on its LAN, and from beyond.
@@ -215,6 +217,8 @@ func TestManyQuestions(t *testing.T) {
 	l.join(far, "eth0", "far", "10.99.0.9/24")
 	far.ip("route add default via 10.99.0.254")
 	h1.ip("route add default via 10.77.0.254")
+	h2.ip("addr add 10.66.0.2/32 dev eth0") // for the builder it is beyond the router, who knows the way
+	router.ip("route add 10.66.0.2 dev eth0")
 	h1.advertise(id1)
 	h2.browse().untilSeen(patience, id1)
 	far.do(order{Op: "run", Args: []string{ // the way is open
@@ -228,6 +232,7 @@ func TestManyQuestions(t *testing.T) {
 	}{
 		{"multicast on the LAN", h2, []string{"224.0.0.251:5353", "10.77.0.2"}, maxPacket},
 		{"unicast on the LAN", h2, []string{"10.77.0.1:5353", "10.77.0.2"}, 0},
+		{"multicast with a source from beyond", h2, []string{"224.0.0.251:5353", "10.66.0.2"}, 0},
 		{"unicast from beyond", far, []string{"10.77.0.1:5353", "10.99.0.9"}, 0},
 	} {
 		var asked, got int
@@ -237,7 +242,8 @@ func TestManyQuestions(t *testing.T) {
 		if got > c.most || (c.most > 0 && got == 0) {
 			t.Errorf("%s: %d bytes; want at most %d", c.what, got, c.most)
 		}
-		measured(t, "17: 400 questions, "+c.what, "%d bytes asked, %d answered; bound %d", asked, got, c.most)
+		measured(t, "17: 400 questions, "+c.what,
+			"%d bytes asked, %d answered; bound %d", asked, got, c.most)
 	}
 }
 
