@@ -2,14 +2,11 @@ package discovery
 
 import (
 	"context"
-	"log"
 	"log/slog"
 	"maps"
-	"net"
 	"slices"
 	"time"
 
-	"github.com/hashicorp/mdns"
 	"github.com/miekg/dns"
 )
 
@@ -33,13 +30,12 @@ func Advertise(ctx context.Context, info func() Info, port int, opt AdvertiseOpt
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := &advertiser{
-		log:     logger(opt.Logger),
-		names:   opt.Interfaces,
-		zone:    z,
-		servers: map[string]*mdns.Server{},
-		failed:  map[string]bool{},
+		log:        logger(opt.Logger),
+		names:      opt.Interfaces,
+		zone:       z,
+		responders: map[string]*responder{},
+		failed:     map[string]bool{},
 	}
-	a.library = libraryLog(a.log)
 	changes, err := watchLinks(ctx)
 	if err != nil {
 		a.log.Warn("changes of network interfaces will be noticed late", "within", recheck, "error", err)
@@ -50,16 +46,15 @@ func Advertise(ctx context.Context, info func() Info, port int, opt AdvertiseOpt
 
 // advertiser is one Advertise. Everything but the zone belongs to the goroutine that runs it.
 type advertiser struct {
-	log     *slog.Logger
-	library *log.Logger
-	names   []string
-	zone    *zone
+	log   *slog.Logger
+	names []string
+	zone  *zone
 
-	links   []link
-	alone   bool                    // there is no link
-	servers map[string]*mdns.Server // by link
-	failed  map[string]bool         // links that could not be served, so that each is logged once
-	agenda  agenda
+	alone      bool                  // there is no link
+	responders map[string]*responder // by link and family
+	failed     map[string]bool       // which could not be started, so that each is logged once
+	clock      clock
+	agenda     agenda
 }
 
 func (a *advertiser) run(ctx context.Context, changes <-chan struct{}) {
@@ -75,50 +70,56 @@ func (a *advertiser) run(ctx context.Context, changes <-chan struct{}) {
 			a.sync()
 		case <-again.C:
 			a.sync()
+			if a.zone.refresh() {
+				a.agenda.asked(time.Now())
+			}
 		case <-a.zone.asked:
 			a.agenda.asked(time.Now())
 		case now := <-announce.C:
 			a.agenda.done(now)
 			a.send(a.zone.announcement())
 		case <-ctx.Done():
-			for _, s := range a.servers {
-				s.Shutdown() // always nil
+			for _, r := range a.responders {
+				r.silence() // no answer after the goodbye
 			}
 			a.send(a.zone.goodbye())
+			a.drop(nil)
 			return
 		}
 	}
 }
 
-// sync brings servers and zone in line with the interfaces as they are.
+// sync brings responders and zone in line with the interfaces as they are.
 func (a *advertiser) sync() {
 	links, skipped, err := scanLinks(a.names)
 	if err != nil {
 		a.log.Warn("cannot list the network interfaces; trying again", "within", recheck, "error", err)
 		return
 	}
+	if a.clock.jumped() {
+		a.drop(nil) // the network has forgotten our memberships, and clients have forgotten us
+	}
 	current := map[string]bool{}
 	changed := false
 	for _, l := range links {
-		current[l.id()] = true
-		if a.servers[l.id()] == nil {
-			changed = a.serve(l) || changed
+		for _, f := range families {
+			if !l.has(f) {
+				continue
+			}
+			id := l.id(f)
+			current[id] = true
+			if a.responders[id] == nil {
+				changed = a.start(id, l, f) || changed
+			}
 		}
 	}
-	for id, s := range a.servers {
-		if !current[id] {
-			s.Shutdown() // always nil
-			delete(a.servers, id)
-		}
-	}
-	maps.DeleteFunc(a.failed, func(id string, _ bool) bool { return !current[id] })
+	a.drop(current)
 	if alone := len(links) == 0; alone != a.alone {
 		a.alone = alone
 		if alone {
 			a.log.Warn("clients do not find this builder until a network interface can be used", "skipped", skipped)
 		}
 	}
-	a.links = links
 	if a.zone.setAddresses(addressesOf(links)) || changed {
 		a.agenda.changed(time.Now())
 		a.log.Info("advertising on the LAN", "instance", a.zone.instance, "addresses", addressesOf(links))
@@ -126,23 +127,34 @@ func (a *advertiser) sync() {
 	}
 }
 
-// serve starts to answer on a link; it tells whether that worked.
-func (a *advertiser) serve(l link) bool {
-	server, err := mdns.NewServer(&mdns.Config{Zone: a.zone, Iface: &l.ifi, Logger: a.library})
+// start starts a responder; it tells whether that worked.
+func (a *advertiser) start(id string, l link, f Family) bool {
+	r, err := startResponder(l, f, a.zone, a.log)
 	if err != nil {
-		if !a.failed[l.id()] {
+		if !a.failed[id] {
 			a.log.Warn("clients may not find this builder: is UDP port 5353 held by another program alone?",
-				"interface", l.ifi.Name, "error", err)
+				"interface", l.ifi.Name, "family", f, "error", err)
 		}
-		a.failed[l.id()] = true
+		a.failed[id] = true
 		return false
 	}
-	a.servers[l.id()] = server
+	a.responders[id] = r
 	return true
 }
 
-// send multicasts m on every link and family. The library answers by unicast only, which does not pass the
-// usual firewall of a client, nor reach the other programs on it that browse.
+// drop closes all responders but the current ones.
+func (a *advertiser) drop(current map[string]bool) {
+	for id, r := range a.responders {
+		if !current[id] {
+			r.close()
+			delete(a.responders, id)
+		}
+	}
+	maps.DeleteFunc(a.failed, func(id string, _ bool) bool { return !current[id] })
+}
+
+// send multicasts m on every link and family. Unicast answers do not pass the usual firewall of a client,
+// nor reach the other programs on it that browse.
 func (a *advertiser) send(m *dns.Msg) {
 	if m == nil {
 		return
@@ -152,26 +164,9 @@ func (a *advertiser) send(m *dns.Msg) {
 		a.log.Debug("packing an announcement", "error", err)
 		return
 	}
-	for _, l := range a.links {
-		for _, f := range families {
-			if !l.has(f) {
-				continue
-			}
-			if err := multicast(&l, f, packet); err != nil { // may pass, and another announcement follows
-				a.log.Debug("announcing", "interface", l.ifi.Name, "family", f, "error", err)
-			}
-		}
+	for _, r := range a.responders {
+		r.multicast(packet)
 	}
-}
-
-func multicast(l *link, f Family, packet []byte) error {
-	conn, err := listenGroup(l, f)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	_, err = conn.WriteTo(packet, net.UDPAddrFromAddrPort(groupOf(l, f)))
-	return err
 }
 
 // agenda is when to announce: three times after each change, because packets get lost, and after questions,

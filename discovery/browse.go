@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log"
 	"log/slog"
 	"maps"
@@ -33,7 +32,7 @@ type Builder struct {
 	// have the number of the interface as zone. Not every one of them need be reachable: try the next soon.
 	Addrs      []netip.AddrPort
 	Interfaces []string // names of the interfaces on which it was heard, sorted
-	Gone       bool     // it said goodbye; the other fields are as they were
+	Gone       bool     // it said goodbye, or has not been heard for long; the other fields are as they were
 }
 
 // BrowseOptions are the choices of the one who looks for builders; the zero value is right for most.
@@ -46,6 +45,7 @@ type BrowseOptions struct {
 type Report struct {
 	Paths   []Path // what was tried, in the order of the interfaces' names
 	Skipped []Skip // what was not tried at the end, and why
+	Foreign int    // packets of other machines with answers about other services: multicast does get here
 }
 
 // Path is one interface and family on which Browse asked.
@@ -55,6 +55,7 @@ type Path struct {
 	Queries   int    // questions sent
 	Packets   int    // mDNS packets seen that did not come from this machine
 	Answers   int    // packets seen that tell of a builder, from any machine
+	Foreign   int    // packets seen, of other machines, that tell of other services only
 	Err       string // why it could not ask or listen, if so
 }
 
@@ -70,8 +71,8 @@ func (r Report) Traffic() bool {
 }
 
 // Browse looks for builders until ctx ends, and then returns within milliseconds. It calls found, one call
-// at a time, for each new builder and again whenever something about one changes or it says goodbye; found
-// must not block, and is not called any more once Browse has returned. On an idle LAN the first call comes
+// at a time, for each new builder and again whenever something about one changes or it goes; found must
+// not block, and is not called any more once Browse has returned. On an idle LAN the first call comes
 // within a few milliseconds.
 //
 // The error is ErrNoPath if there was no interface on which it could ask. Queries of the library that are
@@ -96,6 +97,7 @@ func Browse(ctx context.Context, opt BrowseOptions, found func(Builder)) (Report
 	defer again.Stop()
 	for {
 		b.sync(ctx)
+		b.collector.expire(time.Now())
 		select {
 		case <-changes:
 		case <-again.C:
@@ -114,6 +116,7 @@ type browser struct {
 	wg        sync.WaitGroup // of what ends with the context
 
 	running map[string]*path // by link and family
+	clock   clock
 	ended   []*path
 	skipped []Skip
 }
@@ -127,18 +130,26 @@ func (b *browser) sync(ctx context.Context) {
 	}
 	b.skipped = skipped
 	current := map[string]bool{}
+	if b.clock.jumped() {
+		b.keep(nil)
+	}
 	for _, l := range links {
 		for _, f := range families {
 			if !l.has(f) {
 				continue
 			}
-			id := fmt.Sprint(l.ifi.Name, l.zone(), f, l.prefixes)
+			id := l.id(f)
 			current[id] = true
 			if b.running[id] == nil {
 				b.running[id] = b.start(ctx, l, f)
 			}
 		}
 	}
+	b.keep(current)
+}
+
+// keep stops all paths but the current ones.
+func (b *browser) keep(current map[string]bool) {
 	for id, p := range b.running {
 		if !current[id] {
 			p.stop()
@@ -165,6 +176,7 @@ func (b *browser) report() (Report, error) {
 	usable := false
 	for _, p := range append(b.ended, slices.Collect(maps.Values(b.running))...) {
 		s := p.report()
+		r.Foreign += s.Foreign
 		usable = usable || s.Queries > 0 || s.Err == ""
 		i := slices.IndexFunc(r.Paths, func(o Path) bool {
 			return o.Interface == s.Interface && o.Family == s.Family
@@ -175,6 +187,7 @@ func (b *browser) report() (Report, error) {
 		}
 		o := &r.Paths[i]
 		o.Queries, o.Packets, o.Answers = o.Queries+s.Queries, o.Packets+s.Packets, o.Answers+s.Answers
+		o.Foreign += s.Foreign
 		o.Err = cmp.Or(o.Err, s.Err)
 	}
 	slices.SortFunc(r.Paths, func(x, y Path) int {

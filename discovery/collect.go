@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"time"
 )
 
 // collector puts together what is heard on all links and tells found about it.
@@ -21,6 +22,7 @@ type collector struct {
 type known struct {
 	sighting
 	direct  bool                // heard by our own querier, which hears more than the library
+	expires time.Time           // when it is forgotten, if nothing is heard any more
 	links   map[int]link        // by number: where it was heard
 	sources map[netip.Addr]bool // where its packets came from; at most maxAddresses
 	told    Builder             // as found knows it
@@ -38,13 +40,14 @@ func (c *collector) add(s sighting, l link, src netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.gone {
-		c.sayGone(s.instance)
+		c.goodbye(s.instance)
 		return
 	}
 	k := c.know(s.info.ID)
 	if k == nil {
 		return
 	}
+	k.expires = time.Now().Add(s.lifetime)
 	k.sighting, k.direct = s, true // one packet has everything: addresses that it lacks are no more
 	k.links[l.ifi.Index] = l
 	if len(k.sources) < maxAddresses {
@@ -68,6 +71,7 @@ func (c *collector) addPartial(s sighting, l link) {
 			s.ips = append(s.ips, ip)
 		}
 	}
+	k.expires = time.Now().Add(s.lifetime)
 	k.sighting = s
 	k.links[l.ifi.Index] = l
 	c.tell(k)
@@ -99,24 +103,43 @@ func (c *collector) tell(k *known) {
 	c.found(b.clone())
 }
 
-func (c *collector) sayGone(instance string) {
+// goodbye says that a builder is gone. It is remembered for the rest of its time, because what the library
+// still has is older.
+func (c *collector) goodbye(instance string) {
 	for _, k := range c.builders {
-		if k.instance != instance || k.told.Gone {
-			continue
-		}
-		k.told.Gone = true
-		k.direct = true // what the library still has is older
-		clear(k.links)
-		clear(k.sources)
-		if !c.closed {
-			c.found(k.told.clone())
+		if k.instance == instance {
+			k.direct = true
+			clear(k.links)
+			clear(k.sources)
+			c.sayGone(k)
 		}
 	}
 }
 
+// expire forgets the builders of which nothing has been heard for as long as their records last: they went
+// without a goodbye.
+func (c *collector) expire(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, k := range c.builders {
+		if !now.Before(k.expires) {
+			c.sayGone(k)
+			delete(c.builders, id)
+		}
+	}
+}
+
+func (c *collector) sayGone(k *known) {
+	if k.told.Gone || c.closed {
+		return
+	}
+	k.told.Gone = true
+	c.found(k.told.clone())
+}
+
 // clone is for found, which may do with its own as it likes.
 func (b Builder) clone() Builder {
-	b.Addrs, b.Interfaces = slices.Clone(b.Addrs), slices.Clone(b.Interfaces)
+	b.Addrs, b.Interfaces, b.Bases = slices.Clone(b.Addrs), slices.Clone(b.Interfaces), slices.Clone(b.Bases)
 	return b
 }
 

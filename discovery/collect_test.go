@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func testLink(index int, name string, prefixes ...string) link {
@@ -17,7 +19,9 @@ func testLink(index int, name string, prefixes ...string) link {
 }
 
 func testSighting(id string, ips ...string) sighting {
-	return sighting{info: testInfo("h1", id), instance: InstanceName("h1", id), port: 8473, ips: addrs(ips...)}
+	return sighting{
+		info: testInfo("h1", id), instance: InstanceName("h1", id), port: 8473, ips: addrs(ips...), lifetime: shortLife,
+	}
 }
 
 // collected returns a collector and the calls of found, as text.
@@ -99,6 +103,28 @@ func TestCollectorIsBounded(t *testing.T) {
 	if n := len(k.told.Addrs); n != maxAddresses || len(k.sources) > maxAddresses {
 		t.Errorf("%d addresses, %d sources", n, len(k.sources))
 	}
+}
+
+// A builder that goes without a word is told to be gone, and makes room.
+func TestCollectorForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, calls := collected()
+		m := testZone(t, testInfo("h1", id1), "10.0.0.1").announcement() // TTL 120
+		seen, _ := parsePacket(pack(t, m), false)
+		c.add(seen[0], link{}, netip.Addr{})
+		c.addPartial(testSighting(id2, "10.0.0.2"), link{}) // of the library: a minute
+		for range maxBuilders {
+			c.add(testSighting(fmt.Sprintf("id%06d", len(c.builders)), "10.0.0.3"), link{}, netip.Addr{})
+		}
+		*calls = nil
+		for ; len(c.builders) > 0; time.Sleep(time.Second) {
+			c.expire(time.Now())
+		}
+		if last := (*calls)[len(*calls)-1]; len(*calls) != maxBuilders || !strings.HasPrefix(last, id1) ||
+			!strings.HasSuffix(last, "gone") {
+			t.Errorf("%d calls, the last: %s", len(*calls), last)
+		}
+	})
 }
 
 func TestAddressesOf(t *testing.T) {

@@ -8,28 +8,29 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/mdns"
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 )
 
 type order struct {
 	Seq        int
-	Op         string   // run, advertise, browse, library, listen, foreign, hog, flood, await, stop, open
-	Target     int      // stop: the Seq of what to stop
-	Args       []string // run
-	Input      string   // run
-	Info       Info     // advertise
-	Interfaces []string // advertise, browse
+	Op         string        // see serve
+	Target     int           // stop: the Seq of what to stop
+	Args       []string      // run, stream
+	Delay      time.Duration // slow
+	Input      string        // run
+	Info       Info          // advertise
+	Interfaces []string      // advertise, browse
 }
 
 type reply struct {
@@ -39,7 +40,9 @@ type reply struct {
 	Builder *Builder      // browse: a call of found
 	After   time.Duration // browse: since its start
 	Report  Report        // browse: in the last reply
-	Open    [2]int        // open: goroutines, file descriptors
+	Open    [3]int        // open: goroutines, file descriptors, multicast memberships
+	Heap    uint64        // open: bytes
+	Line    string        // stream
 }
 
 type hostProcess struct {
@@ -47,12 +50,26 @@ type hostProcess struct {
 	enc     *json.Encoder
 	running map[int]context.CancelFunc
 	wg      sync.WaitGroup
+
+	suspended atomic.Int64 // nanoseconds
 }
 
 // hostMain serves orders until its input ends.
 func hostMain() int {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	// /run is where Avahi and others want to be the only ones.
+	for _, err := range []error{
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"),
+	} {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "mounting:", err)
+			return 1
+		}
+	}
 	p := &hostProcess{enc: json.NewEncoder(os.Stdout), running: map[int]context.CancelFunc{}}
+	lead := wallLead
+	wallLead = func() time.Duration { return lead() + time.Duration(p.suspended.Load()) }
 	for dec := json.NewDecoder(os.Stdin); ; {
 		var o order
 		if err := dec.Decode(&o); err != nil {
@@ -78,7 +95,7 @@ func (p *hostProcess) serve(o order) {
 		if err != nil {
 			err = fmt.Errorf("%w: %s", err, out)
 		}
-		p.reply(o, err, reply{Last: true})
+		p.reply(o, err, reply{Last: true, Line: string(out)})
 	case "stop":
 		p.running[o.Target]()
 		delete(p.running, o.Target)
@@ -111,13 +128,36 @@ func (p *hostProcess) serve(o order) {
 		p.start(o, func(ctx context.Context) (reply, error) { return reply{}, foreign(ctx) })
 	case "hog":
 		p.start(o, func(ctx context.Context) (reply, error) { return reply{}, hog(ctx) })
+	case "slow":
+		p.start(o, func(ctx context.Context) (reply, error) { return reply{}, slow(ctx, o.Info, o.Delay) })
+	case "brief":
+		p.start(o, func(ctx context.Context) (reply, error) { return reply{}, brief(ctx, o.Info) })
+	case "stream":
+		p.start(o, func(ctx context.Context) (reply, error) {
+			return reply{}, follow(ctx, o.Args, func(line string) { p.reply(o, nil, reply{Line: line}) })
+		})
+	case "short-lived": // what this host hears lasts only as long as its TTL says
+		shortLife = 0
+		p.reply(o, nil, reply{Last: true})
+	case "resume": // as if it had been suspended
+		p.suspended.Add(int64(time.Hour))
+		p.reply(o, nil, reply{Last: true})
+	case "cold":
+		r, err := cold()
+		r.Last = true
+		p.reply(o, err, r)
+	case "ask":
+		r, err := ask(o)
+		r.Last = true
+		p.reply(o, err, r)
 	case "await":
 		p.reply(o, await(o.Interfaces), reply{Last: true})
 	case "flood":
-		p.reply(o, flood(), reply{Last: true})
+		sent, err := flood()
+		p.reply(o, err, reply{Last: true, Line: fmt.Sprint(sent)})
 	case "open":
-		fds, err := os.ReadDir("/proc/self/fd")
-		p.reply(o, err, reply{Last: true, Open: [2]int{runtime.NumGoroutine(), len(fds)}})
+		r, err := open()
+		p.reply(o, err, r)
 	default:
 		p.reply(o, fmt.Errorf("no such order"), reply{Last: true})
 	}
@@ -204,7 +244,8 @@ func listen(ctx context.Context, heard func(Builder)) error {
 		if err != nil {
 			return nil
 		}
-		for _, s := range parsePacket(buf[:n], false) {
+		seen, _ := parsePacket(buf[:n], false)
+		for _, s := range seen {
 			b := Builder{Info: s.info, Instance: s.instance, Gone: s.gone}
 			for _, ip := range s.ips {
 				b.Addrs = append(b.Addrs, netip.AddrPortFrom(ip, s.port))
@@ -238,56 +279,17 @@ func foreign(ctx context.Context) error {
 		Ptr: "web._http._tcp.local.",
 	}})
 	packet, err := m.Pack()
-	for err == nil && ctx.Err() == nil {
-		err = multicast(&links[0], IPv4, packet)
-		sleep(ctx, 5*time.Millisecond)
-	}
-	return err
-}
-
-// hog holds the mDNS port for itself.
-func hog(ctx context.Context) error {
-	conn, err := net.ListenPacket("udp", ":5353")
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	<-ctx.Done()
-	return nil
-}
-
-// flood multicasts 3000 packets, most of them damaged in one to eight bytes.
-func flood() error {
-	links, _, err := scanLinks(nil)
-	if err != nil {
-		return err
-	}
-	z, err := newZone(func() Info { return testInfo("flood", "ffffff") }, 1)
-	if err != nil {
-		return err
-	}
-	z.setAddresses([]netip.Addr{netip.MustParseAddr("10.77.0.99")})
 	conn, err := listenGroup(&links[0], IPv4)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	random := rand.New(rand.NewPCG(1, 2))
-	for i := range 3000 {
-		m := z.announcement()
-		m.Response = i%2 == 0
-		m.Question = []dns.Question{{Name: serviceName, Qtype: dns.TypePTR, Qclass: dns.ClassINET}}
-		packet, err := m.Pack()
-		if err != nil {
-			return err
-		}
-		for range 1 + random.IntN(8) {
-			packet[random.IntN(len(packet))] = byte(random.Uint32())
-		}
-		// The queue of the interface may be full.
-		if _, err := conn.WriteTo(packet, net.UDPAddrFromAddrPort(groupOf(&links[0], IPv4))); err != nil {
-			runtime.Gosched()
-		}
+	for err == nil && ctx.Err() == nil {
+		_, err = conn.WriteTo(packet, net.UDPAddrFromAddrPort(groupOf(&links[0], IPv4)))
+		sleep(ctx, 5*time.Millisecond)
 	}
-	return nil
+	return err
 }

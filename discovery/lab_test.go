@@ -21,10 +21,14 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(roleEnv) == "host":
 		os.Exit(hostMain())
+	case os.Getenv(roleEnv) == "cold":
+		os.Exit(coldMain())
 	case os.Getenv(roleEnv) == "" && os.Geteuid() != 0:
 		os.Exit(inUserNamespace())
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	printTable(os.Stdout)
+	os.Exit(status)
 }
 
 // inUserNamespace runs the tests as the root of a new user namespace, who may make network namespaces.
@@ -59,10 +63,16 @@ type lab struct {
 	bridge map[string]bool
 }
 
-// newLab makes a lab that is gone at the end of the test. Tests with labs run in parallel.
+// newLab makes a lab that is gone at the end of the test. Tests with such labs run in parallel.
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	t.Parallel()
+	return newQuietLab(t)
+}
+
+// newQuietLab makes a lab for what is measured in milliseconds: no other lab runs meanwhile.
+func newQuietLab(t *testing.T) *lab {
+	t.Helper()
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Fatal("this test needs the ip command: install iproute2")
 	}

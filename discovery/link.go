@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -153,17 +154,9 @@ func (l *link) contains(ip netip.Addr) bool {
 	return slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// id tells one link from another over time. An interface that was made anew has another number; one that
-// has won a family needs a new membership of its group.
-func (l *link) id() string {
-	id := l.ifi.Name + "%" + l.zone()
-	for _, f := range families {
-		if l.has(f) {
-			id += " " + string(f)
-		}
-	}
-	return id
-}
+// id tells one family of one link from another over time. An interface that was made anew has another
+// number.
+func (l *link) id(f Family) string { return fmt.Sprint(l.ifi.Name, "%", l.zone(), " ", f, l.prefixes) }
 
 // owns tells whether ip is one of the link's own addresses.
 func (l *link) owns(ip netip.Addr) bool {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -15,17 +16,30 @@ type sighting struct {
 	instance string
 	port     uint16
 	ips      []netip.Addr // without zones, 1 to maxAddresses
-	gone     bool         // a goodbye: only instance is set
+	lifetime time.Duration
+	gone     bool // a goodbye: only instance is set
 }
 
-// parsePacket returns what a packet tells of builders. It may come from anyone: what cannot be used is left
-// out. The loopback address is taken only if the packet came over the loopback interface.
-func parsePacket(packet []byte, loopback bool) []sighting {
+// Bounds of the lifetime of what was heard, whatever its TTL. Answers to one asker have a TTL of 10 s (RFC
+// 6762 section 6.7), and the library tells none.
+var (
+	shortLife = time.Minute
+	longLife  = time.Hour
+)
+
+// parsePacket returns what a packet tells of builders, and whether it has answers about other services only.
+// It may come from anyone: what cannot be used is left out. The loopback address is taken only if the packet
+// came over the loopback interface.
+func parsePacket(packet []byte, loopback bool) (seen []sighting, foreign bool) {
 	var m dns.Msg
 	if m.Unpack(packet) != nil || !m.Response || m.Opcode != dns.OpcodeQuery || m.Rcode != dns.RcodeSuccess {
-		return nil
+		return nil, false
 	}
-	return sightings(append(m.Answer, m.Extra...), loopback)
+	records := append(m.Answer, m.Extra...)
+	ours := slices.ContainsFunc(records, func(rr dns.RR) bool {
+		return strings.HasSuffix(strings.ToLower(rr.Header().Name), serviceName)
+	})
+	return sightings(records, loopback), len(records) > 0 && !ours
 }
 
 // sightings joins the records of one packet: each SRV record with the TXT record of its name and the
@@ -58,6 +72,7 @@ func sightings(records []dns.RR, loopback bool) []sighting {
 	for _, srv := range srvs {
 		name, target := strings.ToLower(srv.Hdr.Name), strings.ToLower(srv.Target)
 		s, ok := newSighting(name, srv.Port, txts[name], ips[target])
+		s.lifetime = min(max(time.Duration(srv.Hdr.Ttl)*time.Second, shortLife), longLife)
 		if ok && len(seen) < maxBuilders {
 			seen = append(seen, s)
 		}
@@ -75,7 +90,7 @@ func newSighting(name string, port uint16, txt []string, ips []netip.Addr) (sigh
 	if err != nil {
 		return sighting{}, false
 	}
-	return sighting{info: info, instance: instance, port: port, ips: ips}, true
+	return sighting{info: info, instance: instance, port: port, ips: ips, lifetime: shortLife}, true
 }
 
 // instanceOf returns the instance of a service name of ours, if it is one that [InstanceName] could have

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -42,12 +44,12 @@ func pack(t testing.TB, m *dns.Msg) []byte {
 func TestZoneIsReadBack(t *testing.T) {
 	z := testZone(t, largest(), "10.0.0.1", "10.0.0.2", "fd00::1", "fe80::1")
 	packet := pack(t, z.announcement())
-	got := parsePacket(packet, false)
-	if len(got) != 1 || got[0].info != largest() || got[0].port != 8473 || got[0].instance != z.instance ||
-		!slices.Equal(got[0].ips, z.ips) {
+	got, _ := parsePacket(packet, false)
+	if len(got) != 1 || !reflect.DeepEqual(got[0].info, largest()) || got[0].port != 8473 ||
+		got[0].instance != z.instance || !slices.Equal(got[0].ips, z.ips) {
 		t.Errorf("got %+v", got)
 	}
-	got = parsePacket(pack(t, z.goodbye()), false)
+	got, _ = parsePacket(pack(t, z.goodbye()), false)
 	if len(got) != 1 || !got[0].gone || got[0].instance != z.instance {
 		t.Errorf("goodbye: %+v", got)
 	}
@@ -61,59 +63,105 @@ func TestLargestZoneFits(t *testing.T) {
 	}
 }
 
+func question(t testing.TB, qtype uint16, names ...string) []byte {
+	t.Helper()
+	m := &dns.Msg{MsgHdr: dns.MsgHdr{Id: 77}, Compress: true}
+	for _, name := range names {
+		m.Question = append(m.Question, dns.Question{Name: name, Qtype: qtype, Qclass: dns.ClassINET})
+	}
+	return pack(t, m)
+}
+
 func TestZoneAnswers(t *testing.T) {
 	z := testZone(t, testInfo("h1", id1), "10.0.0.1")
 	for _, c := range []struct {
-		name  string
-		qtype uint16
-		want  int // records
-		asked bool
+		name    string
+		qtype   uint16
+		unicast bool
+		want    int // records
+		asked   bool
 	}{
-		{serviceName, dns.TypePTR, 4, true},
-		{"_LANTAGE._TCP.Local.", dns.TypePTR, 4, true},
-		{z.instance + "." + serviceName, dns.TypeANY, 3, true},
-		{z.host, dns.TypeA, 1, false},
-		{"_services._dns-sd._udp.local.", dns.TypePTR, 1, false},
-		{"_http._tcp.local.", dns.TypePTR, 0, false},
+		{serviceName, dns.TypePTR, true, 4, true},
+		{serviceName, dns.TypePTR, false, 0, true},
+		{"_LANTAGE._TCP.Local.", dns.TypePTR, true, 4, true},
+		{z.instance + "." + serviceName, dns.TypeANY, true, 3, true},
+		{z.host, dns.TypeA, true, 1, true},
+		{servicesName, dns.TypePTR, true, 1, true},
+		{"_http._tcp.local.", dns.TypePTR, true, 0, false},
 	} {
-		got := z.Records(dns.Question{Name: c.name, Qtype: c.qtype, Qclass: dns.ClassINET})
-		if len(got) != c.want || len(z.asked) > 0 != c.asked {
-			t.Errorf("%s: %d records, asked %v; want %d, %v", c.name, len(got), len(z.asked) > 0, c.want, c.asked)
+		var got dns.Msg
+		if reply := z.reply(question(t, c.qtype, c.name), c.unicast); reply != nil {
+			if err := got.Unpack(reply); err != nil {
+				t.Fatal(err)
+			}
+			if got.Id != 77 || len(got.Question) != 1 {
+				t.Errorf("%s: ID %d, questions %v", c.name, got.Id, got.Question) // dig wants both
+			}
+		}
+		if len(got.Answer) != c.want || len(z.asked) > 0 != c.asked {
+			t.Errorf("%s: %d records, asked %v; want %d, %v",
+				c.name, len(got.Answer), len(z.asked) > 0, c.want, c.asked)
 		}
 		for len(z.asked) > 0 {
 			<-z.asked
 		}
 	}
+	if reply := z.reply(pack(t, z.announcement()), true); reply != nil {
+		t.Error("an answer was answered")
+	}
 }
 
-// A packet of many questions does not get as many answers.
-func TestZoneIsBounded(t *testing.T) {
-	z := testZone(t, testInfo("h1", id1), "10.0.0.1")
-	begin, answered := time.Now(), 0
-	for range 1000 {
-		if len(z.Records(dns.Question{Name: serviceName, Qtype: dns.TypePTR})) > 0 {
-			answered++
+// However many questions come, in one packet or in many, the answers have a bound.
+func TestAnswersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ips := slices.Repeat([]string{"fd00:1234:5678:9abc:def0:1234:5678:9abc"}, maxAddresses)
+		z := testZone(t, largest(), ips...)
+		q := question(t, dns.TypePTR, slices.Repeat([]string{serviceName}, 400)...)
+		answered := 0
+		for range 1000 {
+			switch n := len(z.reply(q, true)); {
+			case n > maxPacket:
+				t.Fatalf("an answer of %d bytes", n)
+			case n > 0:
+				answered++
+			}
 		}
-	}
-	most := answerBurst + int(answersPerSecond*time.Since(begin).Seconds()) + 1
-	if answered < answerBurst || answered > most {
-		t.Errorf("%d answers; want %d to %d", answered, answerBurst, most)
-	}
+		if answered != answerBurst {
+			t.Errorf("%d answers; want %d", answered, answerBurst)
+		}
+		time.Sleep(time.Second)
+		if z.reply(q, true) == nil {
+			t.Error("no answer a second later")
+		}
+	})
 }
 
-func TestZoneKeepsTheLastValidInfo(t *testing.T) {
-	info := testInfo("h1", id1)
-	z, err := newZone(func() Info { return info }, 8473)
-	if err != nil {
-		t.Fatal(err)
-	}
-	z.setAddresses(addrs("10.0.0.1"))
-	info.Jobs = 2
-	z.service()
-	info.Load = -1
-	if got := parsePacket(pack(t, z.announcement()), false)[0].info; got.Jobs != 2 || got.Load != 0.25 {
-		t.Errorf("got %+v", got)
-	}
+func TestInfoIsFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		info, calls := testInfo("h1", id1), 0
+		z, err := newZone(func() Info { calls++; return info }, 8473)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z.setAddresses(addrs("10.0.0.1"))
+		told := func() Info {
+			seen, _ := parsePacket(pack(t, z.announcement()), false)
+			return seen[0].info
+		}
+		info.Jobs = 2
+		if z.refresh() || told().Jobs != 0 || calls != 1 {
+			t.Errorf("%d calls before 10 s have passed", calls)
+		}
+		time.Sleep(infoAge)
+		if !z.refresh() || told().Jobs != 2 || calls != 2 {
+			t.Errorf("after 10 s: %d calls, %+v", calls, told())
+		}
+		info.Load = -1 // the last valid one stays
+		time.Sleep(infoAge)
+		if z.refresh() || told().Jobs != 2 || told().Load != 0.25 {
+			t.Errorf("got %+v", told())
+		}
+	})
 }
 
 func TestZoneRefusesPort(t *testing.T) {
@@ -138,8 +186,8 @@ func TestParsePacketLeavesOut(t *testing.T) {
 		"an address taken back":  func(_ *dns.Msg, _ *dns.SRV, a *dns.A) { a.Hdr.Ttl = 0 },
 	} {
 		m := testZone(t, testInfo("h1", id1), "10.0.0.1").announcement()
-		spoil(m, m.Answer[1].(*dns.SRV), m.Answer[2].(*dns.A))
-		if got := parsePacket(pack(t, m), false); len(got) != 0 {
+		spoil(m, m.Answer[2].(*dns.SRV), m.Answer[3].(*dns.A))
+		if got, _ := parsePacket(pack(t, m), false); len(got) != 0 {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
@@ -148,7 +196,7 @@ func TestParsePacketLeavesOut(t *testing.T) {
 func TestSeveralBuildersInOnePacket(t *testing.T) {
 	m := testZone(t, testInfo("h1", id1), "10.0.0.1").announcement()
 	m.Extra = testZone(t, testInfo("h2", id2), "10.0.0.2").announcement().Answer
-	if got := parsePacket(pack(t, m), false); len(got) != 2 || got[0].info.ID != id1 || got[1].info.ID != id2 {
+	if got, _ := parsePacket(pack(t, m), false); len(got) != 2 || got[0].info.ID != id1 || got[1].info.ID != id2 {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -157,7 +205,11 @@ func FuzzParsePacket(f *testing.F) {
 	z := testZone(f, testInfo("h1", id1), "10.0.0.1", "fd00::1", "fe80::1")
 	f.Add(pack(f, z.announcement()))
 	f.Add(pack(f, z.goodbye()))
+	f.Add(question(f, dns.TypePTR, serviceName))
 	f.Fuzz(func(t *testing.T, packet []byte) {
+		if n := len(z.reply(packet, true)); n > maxPacket {
+			t.Errorf("an answer of %d bytes", n)
+		}
 		c := &collector{found: func(b Builder) {
 			printable(t, b.Instance, b.Name)
 			if len(b.Addrs) == 0 || len(b.Addrs) > maxAddresses {
@@ -169,7 +221,8 @@ func FuzzParsePacket(f *testing.F) {
 				}
 			}
 		}}
-		for _, s := range parsePacket(packet, false) {
+		seen, _ := parsePacket(packet, false)
+		for _, s := range seen {
 			c.add(s, link{}, netip.IPv4Unspecified())
 		}
 	})

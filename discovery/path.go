@@ -36,8 +36,8 @@ type path struct {
 func pace(n int) (wait, rest time.Duration) {
 	waits := []time.Duration{10, 25, 50, 100, 200, 400}
 	wait = waits[min(n, len(waits)-1)] * time.Millisecond
-	if n >= 10 { // after some 2.5 s; RFC 6762 section 5.2 wants growing intervals, up to an hour
-		rest = time.Second << min(n-10, 6)
+	if n >= 10 { // after some 2.5 s; RFC 6762 section 5.2 wants growing intervals
+		rest = time.Second << min(n-10, 4) // but several questions in the lifetime of what is known
 	}
 	return wait, rest
 }
@@ -83,7 +83,7 @@ func (p *path) ask(ctx context.Context) {
 
 // read hands on what conn receives until it is closed.
 func (p *path) read(ctx context.Context, conn net.PacketConn) {
-	buf := make([]byte, 9000) // the longest mDNS packet (RFC 6762 section 17)
+	buf := make([]byte, longestPacket)
 	for {
 		n, from, err := conn.ReadFrom(buf)
 		if errors.Is(err, net.ErrClosed) {
@@ -91,7 +91,7 @@ func (p *path) read(ctx context.Context, conn net.PacketConn) {
 		}
 		if err != nil {
 			p.failed(err)
-			sleep(ctx, 100*time.Millisecond) // it may last, and must not keep a CPU busy
+			sleep(ctx, errorRest)
 			continue
 		}
 		udp, ok := from.(*net.UDPAddr)
@@ -99,10 +99,13 @@ func (p *path) read(ctx context.Context, conn net.PacketConn) {
 			continue
 		}
 		src := p.source(udp)
-		heard := parsePacket(buf[:n], p.link.loopback())
+		heard, foreign := parsePacket(buf[:n], p.link.loopback())
 		p.count(func(s *Path) {
 			if !p.link.loopback() && !p.link.owns(src) {
 				s.Packets++
+				if foreign {
+					s.Foreign++
+				}
 			}
 			if len(heard) > 0 {
 				s.Answers++

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -18,6 +17,9 @@ type host struct {
 	name string
 	cmd  *exec.Cmd
 
+	stderr  syncBuffer
+	settled [3]int
+
 	mu      sync.Mutex
 	enc     *json.Encoder
 	seq     int
@@ -28,10 +30,11 @@ func startHost(t *testing.T, name string) *host {
 	t.Helper()
 	h := &host{t: t, name: name, waiting: map[int]chan reply{}}
 	h.cmd = exec.Command("/proc/self/exe")
-	h.cmd.Env = append(os.Environ(), roleEnv+"=host")
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	var stderr bytes.Buffer
-	h.cmd.Stderr = &stderr
+	// The race detector would keep each process for another second.
+	h.cmd.Env = append(os.Environ(), roleEnv+"=host", "GORACE=atexit_sleep_ms=50")
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	stderr := &h.stderr
+	h.cmd.Stderr = stderr
 	in, err := h.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +66,7 @@ func startHost(t *testing.T, name string) *host {
 			t.Errorf("%s: %v", name, err)
 		}
 		if t.Failed() || strings.Contains(stderr.String(), "DATA RACE") {
-			t.Logf("%s said:\n%s", name, &stderr)
+			t.Logf("%s said:\n%s", name, stderr)
 		}
 	})
 	return h
@@ -142,17 +145,18 @@ func (h *host) nft(rules string) {
 	h.do(order{Op: "run", Args: []string{"nft", "-f", "-"}, Input: rules})
 }
 
-// settles waits until the host has no more goroutines and file descriptors than base.
-func (h *host) settles(base [2]int) {
+// settles waits until the host has no more goroutines, file descriptors and multicast memberships than base.
+func (h *host) settles(base [3]int) {
 	h.t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
 		open := h.do(order{Op: "open"}).Open
-		if open[0] <= base[0] && open[1] <= base[1] {
+		if open[0] <= base[0] && open[1] <= base[1] && open[2] <= base[2] {
+			h.settled = open
 			return
 		}
 		if time.Now().After(deadline) {
-			h.t.Fatalf("%s: goroutines and descriptors were %v, now %v", h.name, base, open)
+			h.t.Fatalf("%s: goroutines, descriptors and memberships were %v, now %v", h.name, base, open)
 		}
 	}
 }
@@ -176,7 +180,12 @@ func (h *host) address(ifname string, addrs ...string) {
 // advertise starts a builder with the ID on the host and returns what stops it and waits for its end.
 func (h *host) advertise(id string, interfaces ...string) (stop func()) {
 	h.t.Helper()
-	seq, ch := h.send(order{Op: "advertise", Info: testInfo(h.name, id), Interfaces: interfaces})
+	return h.advertiseAs(order{Op: "advertise", Info: testInfo(h.name, id), Interfaces: interfaces})
+}
+
+func (h *host) advertiseAs(o order) (stop func()) {
+	h.t.Helper()
+	seq, ch := h.send(o)
 	return func() {
 		h.t.Helper()
 		h.do(order{Op: "stop", Target: seq})
@@ -188,7 +197,8 @@ func (h *host) advertise(id string, interfaces ...string) (stop func()) {
 
 func testInfo(name, id string) Info {
 	return Info{
-		ID: id, Name: name, Proto: 1, CHOST: "x86_64-pc-linux-gnu", Cores: 8, Memory: 32000, JobLimit: 2,
+		ID: id, Name: name, Proto: 1, CHOST: "x86_64-pc-linux-gnu", Arch: "x86_64", CPU: "x86-64-v3",
+		Cores: 8, Memory: 32000, Waiting: 1, JobLimit: 2, Portage: "3.0.77", Bases: []string{"host", "dir"},
 		Load: 0.25, Software: "0.1",
 	}
 }

@@ -5,13 +5,20 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
-const mdnsPort = 5353
+const (
+	mdnsPort      = 5353
+	longestPacket = 9000 // RFC 6762 section 17
+
+	// errorRest is how long to wait after an error of a socket: it may last, and must not keep a CPU busy.
+	errorRest = 100 * time.Millisecond
+)
 
 var (
 	group4 = netip.MustParseAddr("224.0.0.251")

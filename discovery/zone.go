@@ -17,13 +17,18 @@ const (
 	service     = "_lantage._tcp"
 	serviceName = service + ".local."
 
+	// servicesName is the question for all services (RFC 6763 section 9).
+	servicesName = "_services._dns-sd._udp.local."
+
+	// infoAge is how long what a builder says of itself is told again before it is asked anew.
+	infoAge = 10 * time.Second
+
 	// maxPacket keeps answers in one packet on any link: IPv6's least MTU (RFC 8200 section 5) less headers.
 	maxPacket = 1200
 
-	// answersPerSecond and answerBurst bound what we answer, because the library answers a packet of many
-	// questions with one of as many answers, wherever it came from. A client asks some 30 times in its
-	// first second, once for each of our interfaces; who gets no answer when many ask is served by the
-	// multicast announcement that follows.
+	// answersPerSecond and answerBurst bound what we answer. A client asks some 30 times in its first
+	// second, on each link; who gets no answer when many ask is served by the multicast announcement that
+	// follows.
 	answersPerSecond = 200
 	answerBurst      = 100
 
@@ -32,9 +37,7 @@ const (
 	linkAddresses = 4
 )
 
-// zone is what we say of ourselves, made anew for every answer. It is the [mdns.Zone] of the servers of all
-// interfaces: on Linux each of them hears the questions of all the others too, so different ones would
-// contradict each other.
+// zone is what we say of ourselves, the same on all links.
 type zone struct {
 	instance string
 	host     string // the SRV target
@@ -43,7 +46,8 @@ type zone struct {
 	asked    chan struct{} // has a value after a question for the builder; capacity 1
 
 	mu     sync.Mutex
-	last   Info // the last valid one
+	last   Info      // the last valid one
+	fresh  time.Time // when info was asked
 	ips    []netip.Addr
 	bucket bucket
 }
@@ -65,6 +69,7 @@ func newZone(info func() Info, port int) (*zone, error) {
 		info:     info,
 		asked:    make(chan struct{}, 1),
 		last:     first,
+		fresh:    time.Now(),
 		bucket:   bucket{rate: answersPerSecond, burst: answerBurst},
 	}
 	z.ips = slices.Repeat([]netip.Addr{netip.IPv6Unspecified()}, maxAddresses)
@@ -89,40 +94,55 @@ func (z *zone) setAddresses(ips []netip.Addr) bool {
 	return changed
 }
 
-// Records answers one question. It is called by the goroutines of all servers. A question too many gets no
-// answer, but the announcement that follows it.
-func (z *zone) Records(q dns.Question) []dns.RR {
-	q.Name = strings.ToLower(q.Name) // names are without case; the library compares bytes
-	switch q.Name {
-	case serviceName, z.instance + "." + serviceName:
-		select {
-		case z.asked <- struct{}{}:
-		default:
-		}
-	case z.host, "_services._dns-sd._udp.local.":
-	default:
-		return nil
+// concerns tells whether a question is for us.
+func (z *zone) concerns(q dns.Question) bool {
+	switch strings.ToLower(q.Name) { // names are without case
+	case serviceName, z.instance + "." + serviceName, z.host, servicesName:
+		return true
 	}
+	return false
+}
+
+// take takes a token for one answer.
+func (z *zone) take() bool {
 	z.mu.Lock()
-	ok := z.bucket.take(time.Now())
-	z.mu.Unlock()
-	if !ok {
+	defer z.mu.Unlock()
+	return z.bucket.take(time.Now())
+}
+
+// records returns what answers a question that concerns us.
+func (z *zone) records(q dns.Question) []dns.RR {
+	svc := z.service()
+	if svc == nil {
 		return nil
 	}
-	if svc := z.service(); svc != nil {
-		return svc.Records(q)
+	q.Name = strings.ToLower(q.Name) // the library compares bytes
+	return svc.Records(q)
+}
+
+// refresh asks for what we say of ourselves, if the last answer is old; it tells whether jobs have come or
+// gone.
+func (z *zone) refresh() bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	now := time.Now()
+	if now.Sub(z.fresh) < infoAge {
+		return false
 	}
-	return nil
+	z.fresh = now
+	info, last := z.info(), z.last
+	if info.Validate() != nil {
+		return false
+	}
+	z.last = info
+	return info.Jobs != last.Jobs || info.Waiting != last.Waiting
 }
 
 // service returns the library's form of the builder as it is now, or nil if it has no address.
 func (z *zone) service() *mdns.MDNSService {
-	info := z.info()
+	z.refresh()
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if info.Validate() == nil {
-		z.last = info
-	}
 	if len(z.ips) == 0 {
 		return nil // the library would look the name up, and block
 	}
@@ -146,7 +166,9 @@ func (z *zone) announcement() *dns.Msg {
 	if svc == nil {
 		return nil
 	}
-	records := svc.Records(dns.Question{Name: serviceName, Qtype: dns.TypePTR})
+	records := slices.Concat(
+		svc.Records(dns.Question{Name: servicesName, Qtype: dns.TypePTR}),
+		svc.Records(dns.Question{Name: serviceName, Qtype: dns.TypePTR}))
 	for _, rr := range records {
 		if rr.Header().Rrtype != dns.TypePTR { // the PTR is shared with the other builders
 			rr.Header().Class |= cacheFlush
