@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -105,8 +105,23 @@ func (c *Command) serve(ctx context.Context, s *Server, ln net.Listener) error {
 func advertisement(h wire.Hello) discovery.Info {
 	return discovery.Info{
 		ID: h.ID, Name: h.Name, Proto: wire.NewestVersion, CHOST: h.CHOST, Cores: h.Cores, Memory: h.Memory,
-		Jobs: h.Jobs, JobLimit: h.JobLimit, Load: h.Load, Software: h.Software,
+		Jobs: h.Jobs, Waiting: h.Waiting, JobLimit: h.JobLimit, Load: h.Load, Software: h.Software,
+		Arch: h.Arch, CPU: h.CPU, Portage: h.Portage, Bases: baseKinds(h.Bases),
 	}
+}
+
+// baseKinds are the kinds of the bases with the names; the directories themselves are for the hello.
+func baseKinds(names []string) []string {
+	var kinds []string
+	for _, name := range names {
+		if filepath.IsAbs(name) {
+			name = "dir"
+		}
+		if !slices.Contains(kinds, name) {
+			kinds = append(kinds, name)
+		}
+	}
+	return kinds
 }
 
 // hello asks this machine what clients want to know of it.
@@ -126,7 +141,7 @@ func (c *Command) hello(ctx context.Context, runner *build.Runner, stateDir stri
 	}
 	h := wire.Hello{
 		Name: c.Name, Software: c.Version, ID: id, CHOST: strings.TrimSpace(string(chost)),
-		Portage: portageVersion(string(version)), Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
+		Arch: machine(), CPU: cpuLevel(), Portage: portageVersion(string(version)), Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
 	}
 	for _, b := range runner.Bases {
 		h.Bases = append(h.Bases, b.Name())
@@ -198,26 +213,6 @@ func bases(names []string, stateDir string) []build.Base {
 		}
 	}
 	return list
-}
-
-// memory is this machine's memory in bytes.
-func memory() int64 {
-	var si syscall.Sysinfo_t
-	if err := syscall.Sysinfo(&si); err != nil {
-		return 4 << 30
-	}
-	return int64(si.Totalram) * int64(si.Unit)
-}
-
-// loadAverage is the 1-minute load average (proc_loadavg(5)).
-func loadAverage() float64 {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return 0
-	}
-	first, _, _ := strings.Cut(string(b), " ")
-	load, _ := strconv.ParseFloat(first, 64)
-	return load
 }
 
 // drainTime is how long sessions may take to say goodbye when the daemon ends.

@@ -46,6 +46,7 @@ type BrowseOptions struct {
 type Report struct {
 	Paths   []Path // what was tried, in the order of the interfaces' names
 	Skipped []Skip // what was not tried at the end, and why
+	Foreign int    // packets of other machines with answers about other services: multicast does get here
 }
 
 // Path is one interface and family on which Browse asked.
@@ -55,6 +56,7 @@ type Path struct {
 	Queries   int    // questions sent
 	Packets   int    // mDNS packets seen that did not come from this machine
 	Answers   int    // packets seen that tell of a builder, from any machine
+	Foreign   int    // packets seen, of other machines, that tell of other services only
 	Err       string // why it could not ask or listen, if so
 }
 
@@ -165,6 +167,7 @@ func (b *browser) report() (Report, error) {
 	usable := false
 	for _, p := range append(b.ended, slices.Collect(maps.Values(b.running))...) {
 		s := p.report()
+		r.Foreign += s.Foreign
 		usable = usable || s.Queries > 0 || s.Err == ""
 		i := slices.IndexFunc(r.Paths, func(o Path) bool {
 			return o.Interface == s.Interface && o.Family == s.Family
@@ -175,6 +178,7 @@ func (b *browser) report() (Report, error) {
 		}
 		o := &r.Paths[i]
 		o.Queries, o.Packets, o.Answers = o.Queries+s.Queries, o.Packets+s.Packets, o.Answers+s.Answers
+		o.Foreign += s.Foreign
 		o.Err = cmp.Or(o.Err, s.Err)
 	}
 	slices.SortFunc(r.Paths, func(x, y Path) int {

@@ -116,7 +116,7 @@ func (c *collector) sayGone(instance string) {
 
 // clone is for found, which may do with its own as it likes.
 func (b Builder) clone() Builder {
-	b.Addrs, b.Interfaces = slices.Clone(b.Addrs), slices.Clone(b.Interfaces)
+	b.Addrs, b.Interfaces, b.Bases = slices.Clone(b.Addrs), slices.Clone(b.Interfaces), slices.Clone(b.Bases)
 	return b
 }
 

@@ -29,12 +29,18 @@
 //	name     the machine's host name, or the name it was given: 1 to 63 of [A-Za-z0-9._-]
 //	proto    the newest version of Lantage's protocol that it speaks: 0 to 65535
 //	chost    CHOST, as Portage says it: at most 64 of [A-Za-z0-9._-]
+//	arch     machine, as uname -m says it: at most 16 of [A-Za-z0-9._-]
+//	cpu      level of the instruction set, x86-64-v1 to x86-64-v4, empty elsewhere: as arch
 //	cores    CPUs that jobs may use: 0 to 65535
 //	mem      memory in MiB: 0 to 2^31-1
 //	jobs     jobs running now: 0 to 65535
+//	waiting  jobs that wait now: 0 to 65535
 //	maxjobs  how many jobs run at once: 0 to 65535
 //	load     1-minute load average with two decimals: 0.00 to 99999.99
 //	ver      version of the Lantage software: at most 32 of [A-Za-z0-9._+~-]
+//	portage  version of Portage: as ver
+//	bases    kinds of base (host, dir), the preferred one first: at most 32 of [A-Za-z0-9._-] and commas
+//	fp       fingerprint of the builder's key, only to be shown: at most 64 of [A-Za-z0-9._+~:/=-]
 //
 // # What holds
 //

@@ -204,7 +204,8 @@ func listen(ctx context.Context, heard func(Builder)) error {
 		if err != nil {
 			return nil
 		}
-		for _, s := range parsePacket(buf[:n], false) {
+		seen, _ := parsePacket(buf[:n], false)
+		for _, s := range seen {
 			b := Builder{Info: s.info, Instance: s.instance, Gone: s.gone}
 			for _, ip := range s.ips {
 				b.Addrs = append(b.Addrs, netip.AddrPortFrom(ip, s.port))

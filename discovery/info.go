@@ -19,7 +19,10 @@ const (
 	maxID         = 64
 	minID         = 6
 	maxCHOST      = 64
-	maxSoftware   = 32
+	maxVersion    = 32
+	maxArch       = 16
+	maxBases      = 32
+	maxPrint      = 64
 	maxCount      = math.MaxUint16
 	maxMemory     = math.MaxInt32
 	maxLoad       = 99999.99
@@ -34,15 +37,24 @@ type Info struct {
 	Cores    int     // CPUs that jobs may use, 0 to 65535
 	Memory   int     // MiB, 0 to 2^31-1
 	Jobs     int     // running now, 0 to 65535
+	Waiting  int     // jobs that wait now, 0 to 65535
 	JobLimit int     // how many run at once, 0 to 65535
 	Load     float64 // 1-minute load average, 0 to 99999.99; two decimals travel
 	Software string  // version of Lantage; may be empty
+
+	Arch    string   // machine, as uname(2) says it; may be empty
+	CPU     string   // level of the instruction set, such as x86-64-v3; empty where there are no levels
+	Portage string   // version of Portage; may be empty
+	Bases   []string // kinds of base that it offers, the preferred one first: host, dir
+
+	// Fingerprint is the fingerprint of its key, to be shown: who checks a key asks over TCP. May be empty.
+	Fingerprint string
 }
 
 // Validate tells whether i can be advertised; the error names the field, its value and what is allowed.
 func (i Info) Validate() error {
 	for _, f := range i.textFields() {
-		if err := f.check(*f.text); err != nil {
+		if err := f.check(f.text()); err != nil {
 			return err
 		}
 	}
@@ -61,7 +73,7 @@ func (i Info) Validate() error {
 func FormatTXT(i Info) []string {
 	txt := []string{"v=" + txtVersion}
 	for _, f := range i.textFields() {
-		txt = append(txt, f.key+"="+*f.text)
+		txt = append(txt, f.key+"="+f.text())
 	}
 	for _, f := range i.countFields() {
 		txt = append(txt, f.key+"="+strconv.Itoa(*f.count))
@@ -94,7 +106,7 @@ func ParseTXT(txt []string) (Info, error) {
 			if err := f.check(v); err != nil {
 				return Info{}, err
 			}
-			*f.text = v
+			f.set(v)
 		}
 	}
 	for _, f := range i.countFields() {
@@ -155,9 +167,26 @@ const (
 
 type textField struct {
 	key         string
-	text        *string
+	value       *string
+	list        *[]string // in the place of value: travels with commas
 	least, most int
 	chars       string
+}
+
+func (f textField) text() string {
+	if f.list != nil {
+		return strings.Join(*f.list, ",")
+	}
+	return *f.value
+}
+
+func (f textField) set(v string) {
+	switch {
+	case f.list == nil:
+		*f.value = v
+	case v != "":
+		*f.list = strings.Split(v, ",")
+	}
 }
 
 func (f textField) check(v string) error {
@@ -177,10 +206,15 @@ type countField struct {
 // textFields and countFields are the one list of keys, for both directions.
 func (i *Info) textFields() []textField {
 	return []textField{
-		{"id", &i.ID, minID, maxID, idChars},
-		{"name", &i.Name, 1, maxLabel, nameChars},
-		{"chost", &i.CHOST, 0, maxCHOST, nameChars},
-		{"ver", &i.Software, 0, maxSoftware, verChars},
+		{"id", &i.ID, nil, minID, maxID, idChars},
+		{"name", &i.Name, nil, 1, maxLabel, nameChars},
+		{"chost", &i.CHOST, nil, 0, maxCHOST, nameChars},
+		{"arch", &i.Arch, nil, 0, maxArch, nameChars},
+		{"cpu", &i.CPU, nil, 0, maxArch, nameChars},
+		{"ver", &i.Software, nil, 0, maxVersion, verChars},
+		{"portage", &i.Portage, nil, 0, maxVersion, verChars},
+		{"bases", nil, &i.Bases, 0, maxBases, nameChars + ","},
+		{"fp", &i.Fingerprint, nil, 0, maxPrint, verChars + ":/="},
 	}
 }
 
@@ -190,6 +224,7 @@ func (i *Info) countFields() []countField {
 		{"cores", &i.Cores, maxCount},
 		{"mem", &i.Memory, maxMemory},
 		{"jobs", &i.Jobs, maxCount},
+		{"waiting", &i.Waiting, maxCount},
 		{"maxjobs", &i.JobLimit, maxCount},
 	}
 }

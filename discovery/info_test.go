@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,11 @@ func largest() Info {
 	return Info{
 		ID: strings.Repeat("f", maxID), Name: strings.Repeat("N", maxLabel), Proto: maxCount,
 		CHOST: strings.Repeat("c", maxCHOST), Cores: maxCount, Memory: maxMemory, Jobs: maxCount,
-		JobLimit: maxCount, Load: maxLoad, Software: strings.Repeat("9", maxSoftware),
+		Waiting:  maxCount,
+		JobLimit: maxCount, Load: maxLoad, Software: strings.Repeat("9", maxVersion),
+		Arch: strings.Repeat("a", maxArch), CPU: strings.Repeat("c", maxArch), Portage: strings.Repeat("p", maxVersion),
+		Bases:       []string{"host", strings.Repeat("d", maxBases-5)},
+		Fingerprint: strings.Repeat("f", maxPrint),
 	}
 }
 
@@ -23,15 +28,16 @@ func TestTXTRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := ParseTXT(FormatTXT(want))
-		if err != nil || got != want {
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v; want %+v", got, err, want)
 		}
 	}
 }
 
 func TestFormatTXT(t *testing.T) {
-	want := "v=1 id=aaaaaa1111 name=h1 chost=x86_64-pc-linux-gnu ver=0.1 " +
-		"proto=1 cores=8 mem=32000 jobs=0 maxjobs=2 load=0.25"
+	want := "v=1 id=aaaaaa1111 name=h1 chost=x86_64-pc-linux-gnu arch=x86_64 cpu=x86-64-v3 ver=0.1 " +
+		"portage=3.0.77 " +
+		"bases=host,dir fp= proto=1 cores=8 mem=32000 jobs=0 waiting=1 maxjobs=2 load=0.25"
 	if got := strings.Join(FormatTXT(testInfo("h1", id1)), " "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -48,6 +54,12 @@ func TestValidate(t *testing.T) {
 		"mem":     func(i *Info) { i.Memory = math.MaxInt32 + 1 },
 		"jobs":    func(i *Info) { i.Jobs = 65536 },
 		"maxjobs": func(i *Info) { i.JobLimit = 65536 },
+		"arch":    func(i *Info) { i.Arch = "x86 64" },
+		"cpu":     func(i *Info) { i.CPU = strings.Repeat("c", 17) },
+		"portage": func(i *Info) { i.Portage = "3\n" },
+		"bases":   func(i *Info) { i.Bases = []string{"host", "/var/base"} },
+		"fp":      func(i *Info) { i.Fingerprint = strings.Repeat("f", 256) },
+		"waiting": func(i *Info) { i.Waiting = -1 },
 		"load":    func(i *Info) { i.Load = math.NaN() },
 	} {
 		i := testInfo("h1", id1)
@@ -74,7 +86,7 @@ func TestParseTXT(t *testing.T) {
 	}{
 		{"good", good, ""},
 		{"key with capitals", []string{"V=1", "ID=abcdef", "Name=big", "PROTO=1"}, ""},
-		{"unknown key", append(good, "fp=\x00\x1b", "", "flag", "=x"), ""},
+		{"unknown key", append(good, "unknown=\x00\x1b", "", "flag", "=x"), ""},
 		{"second of two equal keys", append(good, "id=../../x"), ""},
 		{"nothing", nil, "no v"},
 		{"newer format", []string{"v=2", "id=abcdef"}, "format \"2\""},
@@ -114,9 +126,10 @@ func FuzzParseTXT(f *testing.F) {
 		if err := i.Validate(); err != nil {
 			t.Error(err)
 		}
-		printable(t, i.ID, i.Name, i.CHOST, i.Software)
+		printable(t, i.ID, i.Name, i.CHOST, i.Software, i.Arch, i.CPU, i.Portage, i.Fingerprint,
+			strings.Join(i.Bases, ","))
 		again, err := ParseTXT(FormatTXT(i))
-		if err != nil || again != i {
+		if err != nil || !reflect.DeepEqual(again, i) {
 			t.Errorf("%+v became %+v, %v", i, again, err)
 		}
 	})

@@ -18,14 +18,19 @@ type sighting struct {
 	gone     bool         // a goodbye: only instance is set
 }
 
-// parsePacket returns what a packet tells of builders. It may come from anyone: what cannot be used is left
-// out. The loopback address is taken only if the packet came over the loopback interface.
-func parsePacket(packet []byte, loopback bool) []sighting {
+// parsePacket returns what a packet tells of builders, and whether it has answers about other services only.
+// It may come from anyone: what cannot be used is left out. The loopback address is taken only if the packet
+// came over the loopback interface.
+func parsePacket(packet []byte, loopback bool) (seen []sighting, foreign bool) {
 	var m dns.Msg
 	if m.Unpack(packet) != nil || !m.Response || m.Opcode != dns.OpcodeQuery || m.Rcode != dns.RcodeSuccess {
-		return nil
+		return nil, false
 	}
-	return sightings(append(m.Answer, m.Extra...), loopback)
+	records := append(m.Answer, m.Extra...)
+	ours := slices.ContainsFunc(records, func(rr dns.RR) bool {
+		return strings.HasSuffix(strings.ToLower(rr.Header().Name), serviceName)
+	})
+	return sightings(records, loopback), len(records) > 0 && !ours
 }
 
 // sightings joins the records of one packet: each SRV record with the TXT record of its name and the

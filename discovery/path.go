@@ -99,10 +99,13 @@ func (p *path) read(ctx context.Context, conn net.PacketConn) {
 			continue
 		}
 		src := p.source(udp)
-		heard := parsePacket(buf[:n], p.link.loopback())
+		heard, foreign := parsePacket(buf[:n], p.link.loopback())
 		p.count(func(s *Path) {
 			if !p.link.loopback() && !p.link.owns(src) {
 				s.Packets++
+				if foreign {
+					s.Foreign++
+				}
 			}
 			if len(heard) > 0 {
 				s.Answers++

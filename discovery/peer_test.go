@@ -188,7 +188,8 @@ func (h *host) advertise(id string, interfaces ...string) (stop func()) {
 
 func testInfo(name, id string) Info {
 	return Info{
-		ID: id, Name: name, Proto: 1, CHOST: "x86_64-pc-linux-gnu", Cores: 8, Memory: 32000, JobLimit: 2,
+		ID: id, Name: name, Proto: 1, CHOST: "x86_64-pc-linux-gnu", Arch: "x86_64", CPU: "x86-64-v3",
+		Cores: 8, Memory: 32000, Waiting: 1, JobLimit: 2, Portage: "3.0.77", Bases: []string{"host", "dir"},
 		Load: 0.25, Software: "0.1",
 	}
 }

@@ -14,6 +14,8 @@ type Hello struct {
 	Software string   `json:"software"`           // Lantage's version
 	ID       string   `json:"id,omitempty"`       // the builder's stable ID, as in its mDNS instance name
 	CHOST    string   `json:"chost,omitempty"`    // as Portage says it
+	Arch     string   `json:"arch,omitempty"`     // machine, as uname -m says it
+	CPU      string   `json:"cpu,omitempty"`      // level of the instruction set, such as x86-64-v3
 	Portage  string   `json:"portage,omitempty"`  // Portage's version on the builder
 	Bases    []string `json:"bases,omitempty"`    // kinds of base that it offers, the preferred one first
 	Cores    int      `json:"cores,omitempty"`    // CPUs that jobs may use
