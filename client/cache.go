@@ -104,7 +104,7 @@ func isID(s string) bool {
 func (c *cache) candidates() []candidate {
 	var list []candidate
 	for _, e := range c.entries {
-		list = append(list, candidate{how: byCache, label: e.Name, addrs: e.Addrs})
+		list = append(list, candidate{how: byCache, label: e.Name, addrs: e.Addrs, guess: true})
 	}
 	return list
 }

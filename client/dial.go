@@ -121,7 +121,7 @@ func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error)
 
 // tidy makes what a builder says of itself fit to be shown and computed with.
 func tidy(h wire.Hello) wire.Hello {
-	for _, s := range []*string{&h.Name, &h.Software, &h.ID, &h.CHOST, &h.Portage} {
+	for _, s := range []*string{&h.Name, &h.Software, &h.ID, &h.CHOST, &h.Arch, &h.CPU, &h.Portage} {
 		*s = oneLine(*s, 64)
 	}
 	for _, n := range []*int{&h.Cores, &h.Memory, &h.Jobs, &h.Waiting, &h.JobLimit} {

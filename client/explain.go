@@ -20,12 +20,19 @@ type explanation struct {
 // short is for one who wants to emerge: a line or two.
 func (x *explanation) short() string {
 	reasons := x.reasons()
-	answered := slices.ContainsFunc(x.found, func(f sighting) bool { return f.builder != nil && !errors.Is(f.err, errOther) })
+	answered := slices.ContainsFunc(x.found, func(f sighting) bool {
+		return f.builder != nil && !errors.Is(f.err, errOther)
+	})
 	line := "no builder found: " + whereLooked(x.report)
 	switch word := x.where.word(); {
 	case word != "" && !answered:
-		line = fmt.Sprintf("no builder found that is called %s: %s", word, strings.Join(append([]string{whereLooked(x.report)},
-			reasons...), "; "))
+		looked := append([]string{whereLooked(x.report)}, reasons...)
+		for _, f := range x.found {
+			if f.how == byName && f.err != nil {
+				looked = append(looked, reasonLine(f.err))
+			}
+		}
+		line = fmt.Sprintf("no builder found that is called %s: %s", word, strings.Join(looked, "; "))
 	case x.where.fixed() && !answered:
 		return "the builder cannot be reached: " + strings.Join(reasons, "; ")
 	case len(reasons) > 0:
@@ -49,7 +56,11 @@ func (x *explanation) reasons() []string {
 		if f.builder != nil {
 			who = f.builder.String()
 		}
-		list = append(list, who+": "+reasonLine(f.err))
+		reason := reasonLine(f.err)
+		if !strings.HasPrefix(reason, who) {
+			reason = who + ": " + reason
+		}
+		list = append(list, reason)
 	}
 	if x.err != nil && !errors.Is(x.err, discovery.ErrNoPath) {
 		list = append(list, reasonLine(x.err))
@@ -57,10 +68,8 @@ func (x *explanation) reasons() []string {
 	return list
 }
 
-// quiet reports whether nothing is amiss when the candidate does not answer.
-func (f *sighting) quiet() bool {
-	return f.builder == nil && (f.how == byLoopback || f.how == byCache)
-}
+// quiet reports whether nothing is amiss although the candidate did not answer.
+func (f *sighting) quiet() bool { return f.builder == nil && f.guess }
 
 // silent reports whether the LAN was asked and nothing at all was heard.
 func (x *explanation) silent() bool {
@@ -78,13 +87,14 @@ const firewalls = `On client and builder, UDP port 5353 must be open from the LA
 
 // full is for one who wants to know: all that was tried, and what to do.
 func (x *explanation) full() string {
-	lines := []string{strings.TrimSuffix(strings.SplitN(x.short(), "\n", 2)[0], ".") + "."}
+	first, _, _ := strings.Cut(x.short(), "\n")
+	lines := []string{strings.TrimSuffix(first, ".") + "."}
 	if !x.where.fixed() {
-		lines = append(lines, x.tried()...)
-		lines = append(lines, firewalls)
+		lines = append(append(lines, x.tried()...), firewalls)
 	}
-	return strings.Join(append(lines, "Start `lantage serve` on a builder, or say where it is: "+
-		"LANTAGE_HOST=… lantage list-builders,", "or for good in "+ConfigFile+`: builders = ["host or address"]`), "\n")
+	lines = append(lines, "Start `lantage serve` on a builder, or say where it is: LANTAGE_HOST=… lantage list-builders,",
+		"or for good in "+ConfigFile+`: builders = ["host or address"]`)
+	return strings.Join(lines, "\n")
 }
 
 // tried tells of each interface, the cache and the traffic.
@@ -99,10 +109,7 @@ func (x *explanation) tried() []string {
 		lines = append(lines, line)
 	}
 	for _, s := range x.report.Skipped {
-		lines = append(lines, strings.Join(strings.Fields("  "+s.Interface+" "+string(s.Family)), " ")+" skipped: "+s.Reason)
-	}
-	for i, l := range lines {
-		lines[i] = "  " + strings.TrimSpace(l)
+		lines = append(lines, "  "+strings.TrimSpace(s.Interface+" "+string(s.Family))+" skipped: "+s.Reason)
 	}
 	if len(lines) > 0 {
 		lines = append([]string{"Tried:"}, lines...)
@@ -114,11 +121,14 @@ func (x *explanation) tried() []string {
 	}
 	switch {
 	case x.silent():
-		lines = append(lines, "No mDNS packet of any other machine was seen: a firewall here, or a switch or access point "+
-			"that keeps multicast back, is the likely reason.")
+		lines = append(lines, "No mDNS packet of any other machine was seen: a firewall here, or a switch or access "+
+			"point that keeps multicast back, is the likely reason.")
+	case x.report.Foreign > 0:
+		lines = append(lines, fmt.Sprintf("%s about other services came: multicast works here; is the daemon "+
+			"running, and the builder's firewall open?", count(x.report.Foreign, "answer")))
 	case x.report.Traffic():
-		lines = append(lines, "mDNS of other machines was seen, none of a builder: multicast works here; "+
-			"is the daemon running, with its ports open?")
+		lines = append(lines, "Other machines ask by mDNS, and none answers: multicast may get here one way only; "+
+			"is the daemon running, and its firewall open?")
 	}
 	return lines
 }

@@ -39,7 +39,8 @@ type listed struct {
 	Instance string   `json:"instance"`
 	Address  string   `json:"address"` // where it answered; of one that does not, the best that is known
 	CHOST    string   `json:"chost"`
-	CPU      string   `json:"cpu"`
+	Arch     string   `json:"arch"`
+	CPU      string   `json:"cpu"` // level of its instruction set, such as x86-64-v3
 	Cores    int      `json:"cores"`
 	Load     float64  `json:"load"`
 	Jobs     int      `json:"jobs"`
@@ -164,7 +165,7 @@ func answeredRow(f *sighting) listed {
 	h := f.hello
 	return listed{
 		Name: h.Name, ID: h.ID, Instance: discovery.InstanceName(h.Name, h.ID), Address: f.addr, CHOST: h.CHOST,
-		Cores: h.Cores, Load: h.Load, Jobs: h.Jobs, Waiting: h.Waiting, JobLimit: h.JobLimit, Memory: h.Memory,
+		Arch: h.Arch, CPU: h.CPU, Cores: h.Cores, Load: h.Load, Jobs: h.Jobs, Waiting: h.Waiting, JobLimit: h.JobLimit, Memory: h.Memory,
 		Version: h.Software, Portage: h.Portage, Trust: notVerified, Found: f.ways,
 	}
 }
@@ -173,8 +174,8 @@ func answeredRow(f *sighting) listed {
 func silentRow(f *sighting) listed {
 	a := f.said
 	r := listed{
-		Name: oneLine(cmp.Or(a.Name, f.label), 64), ID: a.ID, CHOST: a.CHOST, Cores: a.Cores, Load: a.Load, Jobs: a.Jobs,
-		JobLimit: a.JobLimit, Memory: a.Memory, Version: a.Software, Trust: notVerified, Found: []string{f.how},
+		Name: oneLine(cmp.Or(a.Name, f.label), 64), ID: a.ID, CHOST: a.CHOST, Arch: a.Arch, CPU: a.CPU,
+		Cores: a.Cores, Load: a.Load, Jobs: a.Jobs, JobLimit: a.JobLimit, Memory: a.Memory, Version: a.Software, Trust: notVerified, Found: []string{f.how},
 		Error: reasonLine(f.err),
 	}
 	if a.ID != "" {

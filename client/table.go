@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ var columns = []column{
 	{"NAME", func(r listed) string { return cut(r.Name, 16) }},
 	{"ADDRESS", func(r listed) string { return r.Address }},
 	{"CHOST", func(r listed) string { return cut(r.CHOST, 24) }},
-	{"CPU", func(r listed) string { return cut(r.CPU, 16) }},
+	{"CPU", func(r listed) string { return cut(cmp.Or(r.CPU, r.Arch), 16) }},
 	{"CORES", func(r listed) string { return fmt.Sprint(r.Cores) }},
 	{"LOAD", func(r listed) string { return fmt.Sprintf("%.1f", r.Load) }},
 	{"JOBS", jobsOf},

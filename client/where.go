@@ -74,6 +74,7 @@ type candidate struct {
 	label string         // what to call it until it has answered
 	said  discovery.Info // what its packets say of it, if there were any
 	addrs []netip.AddrPort
+	guess bool  // nothing is amiss if nothing answers there
 	gone  bool  // it said goodbye
 	err   error // why there is no address
 }
@@ -100,6 +101,7 @@ func (w *Where) check() error {
 type host struct {
 	how, text string
 	origin    string // where it is written
+	guess     bool   // it may be something else than a host
 }
 
 // parse returns its name or address, and its port.
@@ -110,13 +112,13 @@ func (h host) parse(port string) (string, uint16, error) { return parseHost(h.or
 func (w *Where) hosts() []host {
 	switch {
 	case w.Builder != "":
-		return []host{{byName, w.Builder, "--builder"}}
+		return []host{{byName, w.Builder, "--builder", w.word() != ""}}
 	case w.Host != "":
-		return []host{{byName, w.Host, "LANTAGE_HOST"}}
+		return []host{{byName, w.Host, "LANTAGE_HOST", false}}
 	}
 	var list []host
 	for _, b := range w.Builders {
-		list = append(list, host{byConfig, b, "builders of the configuration file"})
+		list = append(list, host{byConfig, b, "builders of the configuration file", false})
 	}
 	return list
 }
@@ -146,7 +148,7 @@ func (w *Where) sources(known *cache, report *discovery.Report) []source {
 	if w.fixed() {
 		return list
 	}
-	here := candidate{how: byLoopback, label: "this machine", addrs: n.loopback}
+	here := candidate{how: byLoopback, label: "this machine", addrs: n.loopback, guess: true}
 	list = append(list, fixedSource(append(known.candidates(), here)...),
 		func(ctx context.Context, offer func(candidate)) (err error) {
 			*report, err = n.browse(ctx, func(b discovery.Builder) {
@@ -182,13 +184,16 @@ func fixedSource(candidates ...candidate) source {
 // source looks the host up the usual way, never by mDNS.
 func (h host) source(n *network, port string) source {
 	return func(ctx context.Context, offer func(candidate)) error {
-		c := candidate{how: h.how, label: h.text}
+		c := candidate{how: h.how, label: h.text, guess: h.guess}
 		name, number, err := h.parse(port)
 		var ips []netip.Addr
 		if err == nil {
 			if ip, notAddr := netip.ParseAddr(name); notAddr == nil {
 				ips = []netip.Addr{ip}
 			} else if ips, err = n.lookup(ctx, "ip", name); err != nil {
+				if dns, ok := errors.AsType[*net.DNSError](err); ok {
+					err = errors.New(dns.Err) // without the name, which is said already
+				}
 				err = fmt.Errorf("look up %s: %w", name, err)
 			}
 		}
