@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%w (lantage --help shows what there is)", err)
+		return fmt.Errorf("%v (lantage --help shows what there is)", err) // its own exit status says nothing
 	}
 	return k.Run(&c, stdio{os.Stdin, stdout, stderr})
 }
