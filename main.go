@@ -28,11 +28,14 @@ var version = "0.1-dev"
 // cli is the grammar. Lantage's own flags stand before the word emerge; all that follows it belongs to
 // emerge.
 type cli struct {
-	Builder    string `help:"The builder: name, address, address:port. It wins over discovery." placeholder:"HOST" env:"LANTAGE_HOST"`
-	Port       string `help:"The builder's port, if --builder does not say it." placeholder:"PORT" env:"LANTAGE_PORT"`
-	NoInstall  bool   `help:"Keep the binary packages in an archive and print how to install them."`
-	NoFallback bool   `help:"Without a builder, stop instead of building here."`
-	Verbose    bool   `short:"v" help:"Show the build logs as they are written."`
+	Builder    string   `help:"The builder: address, address:port, host name; or, of one on the LAN, its name, instance, or the beginning of its ID. It wins over discovery." placeholder:"NAME"`
+	Host       string   `hidden:"" env:"LANTAGE_HOST" placeholder:"HOST" help:"The builder's host name or address."`
+	Port       string   `help:"The builder's port, where --builder or LANTAGE_HOST does not say it." placeholder:"PORT" env:"LANTAGE_PORT"`
+	Builders   []string `hidden:"" placeholder:"HOST" help:"The only builders there are: host names or addresses."`
+	Domains    []string `help:"Look for builders in these DNS domains, too." placeholder:"DOMAIN"`
+	NoInstall  bool     `help:"Keep the binary packages in an archive and print how to install them."`
+	NoFallback bool     `help:"Without a builder, stop instead of building here."`
+	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
 
 	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own."`
 	Serve        serveCmd        `cmd:"" help:"Be a builder."`
@@ -56,8 +59,9 @@ type serveCmd struct {
 }
 
 type listBuildersCmd struct {
-	JSON bool          `name:"json" help:"As JSON, for programs."`
-	Wait time.Duration `default:"1200ms" placeholder:"TIME" help:"How long to listen for answers (${default})."`
+	JSON  bool          `name:"json" help:"As JSON, for programs."`
+	Wait  time.Duration `placeholder:"TIME" help:"How long to listen for answers (1.2s, and 2.5s if there is none)."`
+	Watch bool          `help:"Go on, and show what changes, until Ctrl-C."`
 }
 
 type versionCmd struct{}
@@ -76,8 +80,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c cli
 	helped := false
-	parser, err := kong.New(&c, kong.Name("lantage"), kong.Writers(stdout, stderr),
-		kong.Description("Build the packages of this Gentoo machine on a stronger one of the same LAN."),
+	parser, err := newParser(&c, configFiles(), kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { helped = true }), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		return err
@@ -91,9 +94,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%w (lantage --help shows what there is)", err)
+		return fmt.Errorf("%v (lantage --help shows what there is)", err) // its own exit status says nothing
 	}
 	return k.Run(&c, stdio{os.Stdin, stdout, stderr})
+}
+
+// newParser makes the grammar, with what these configuration files say as its defaults.
+func newParser(c *cli, files []string, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append([]kong.Option{
+		kong.Name("lantage"),
+		kong.Description("Build the packages of this Gentoo machine on a stronger one of the same LAN.\n\n" +
+			"Each flag may stand in " + client.ConfigFile + ", too: its name = \"value\"; those of a command below [its name]. " +
+			"There, builders = [\"host\", …] says which builders there are."),
+		kong.Configuration(readSettings, files...),
+	}, options...)...)
 }
 
 // stdio is what commands read from and write to.
@@ -120,10 +134,15 @@ func exitStatus(err error, stderr io.Writer) int {
 	return 1
 }
 
+// where is whom to look for.
+func (c *cli) where() client.Where {
+	return client.Where{Builder: c.Builder, Host: c.Host, Port: c.Port, Builders: c.Builders, Domains: c.Domains}
+}
+
 // Run does what emerge does.
 func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return (&client.Emerge{
-		Args: e.Args, Host: c.Builder, Port: c.Port, NoInstall: c.NoInstall, NoFallback: c.NoFallback,
+		Args: e.Args, Where: c.where(), NoInstall: c.NoInstall, NoFallback: c.NoFallback,
 		Verbose: c.Verbose, Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
 	}).Run(ctx)
 }
@@ -131,7 +150,8 @@ func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
 // Run shows the builders.
 func (l *listBuildersCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return (&client.ListBuilders{
-		Host: c.Builder, Port: c.Port, Wait: l.Wait, JSON: l.JSON, Version: version, Stdout: io.out,
+		Where: c.where(), Wait: l.Wait, JSON: l.JSON, Watch: l.Watch, Version: version,
+		Environ: os.Environ(), Stdout: io.out,
 	}).Run(ctx)
 }
 

@@ -17,13 +17,14 @@ import (
 // Times of dialling.
 const (
 	stagger     = 100 * time.Millisecond // between the tries of one builder's addresses
-	dialTimeout = 5 * time.Second        // for a builder that was named
+	dialTimeout = 5 * time.Second        // for a builder that is known
 )
 
 // builder is a builder that answered the hello.
 type builder struct {
 	hello wire.Hello // its text is safe to print
 	addr  string     // where it answered, as people write it
+	at    netip.AddrPort
 	conn  *wire.Conn
 	addrs []netip.AddrPort // all that are known, to reach it again
 }
@@ -115,12 +116,12 @@ func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error)
 	if err != nil {
 		return nil, &DialError{shown, err}
 	}
-	return &builder{hello: tidy(hello), addr: shownAddr(addr), conn: c}, nil
+	return &builder{hello: tidy(hello), addr: shownAddr(addr), at: addr, conn: c}, nil
 }
 
 // tidy makes what a builder says of itself fit to be shown and computed with.
 func tidy(h wire.Hello) wire.Hello {
-	for _, s := range []*string{&h.Name, &h.Software, &h.ID, &h.CHOST, &h.Portage} {
+	for _, s := range []*string{&h.Name, &h.Software, &h.ID, &h.CHOST, &h.Arch, &h.CPU, &h.Portage} {
 		*s = oneLine(*s, 64)
 	}
 	for _, n := range []*int{&h.Cores, &h.Memory, &h.Jobs, &h.Waiting, &h.JobLimit} {
@@ -154,9 +155,10 @@ func shownAddr(a netip.AddrPort) string {
 
 func (b *builder) String() string { return b.hello.Name + " (" + b.addr + ")" }
 
-// parseHost reads LANTAGE_HOST and LANTAGE_PORT: a name, an IPv4 or IPv6 address (with a zone where it needs
-// one, in brackets or not), each with or without a port. A port that stands with the host wins.
-func parseHost(host, port string) (name string, number uint16, err error) {
+// parseHost reads what the user says of a builder's host, and LANTAGE_PORT: a name, an IPv4 or IPv6 address (with a zone where it needs
+// one, in brackets or not), each with or without a port. A port that stands with the host wins. origin is where
+// it is written.
+func parseHost(origin, host, port string) (name string, number uint16, err error) {
 	number = wire.DefaultPort
 	if port != "" {
 		if number, err = parsePort(port); err != nil {
@@ -181,8 +183,8 @@ func parseHost(host, port string) (name string, number uint16, err error) {
 		err = errors.New("it is not the name or address of a machine")
 	}
 	if err != nil {
-		return "", 0, fmt.Errorf("LANTAGE_HOST is %q: %w; "+
-			"write name, name:port, 192.0.2.1:port or [2001:db8::1]:port", host, err)
+		return "", 0, fmt.Errorf("%s is %q: %w; "+
+			"write name, name:port, 192.0.2.1:port or [2001:db8::1]:port", origin, host, err)
 	}
 	return name, number, nil
 }
@@ -193,28 +195,6 @@ func parsePort(s string) (uint16, error) {
 		return 0, fmt.Errorf("%q is not a port (1 to 65535)", s)
 	}
 	return uint16(n), nil
-}
-
-// dialHost connects to a builder that the user named. The name is looked up the usual way, never by mDNS.
-func (d *dialer) dialHost(ctx context.Context, host, port string) (*builder, error) {
-	name, number, err := parseHost(host, port)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	addr, err := netip.ParseAddr(name)
-	ips := []netip.Addr{addr}
-	if err != nil {
-		if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", name); err != nil {
-			return nil, fmt.Errorf("look up %s: %w", name, err)
-		}
-	}
-	var addrs []netip.AddrPort
-	for _, ip := range ips {
-		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), number))
-	}
-	return d.dial(ctx, addrs)
 }
 
 // again connects to a builder anew.

@@ -1,7 +1,7 @@
 // Package client is the side of Lantage that a user meets: `lantage emerge` and `lantage list-builders`.
 //
 // emerge.go reads from top to bottom as the way of a job: plan (emerge.go, plan.go, system.go), find a
-// builder (search.go, dial.go, pick.go), submit and watch (job.go, session.go, display.go), take what
+// builder (where.go, cache.go, search.go, dial.go, pick.go, explain.go), submit and watch (job.go, session.go, display.go), take what
 // arrives (results.go), install it (install.go) or keep it for later (keep.go), and tell what failed
 // (report.go).
 //

@@ -14,9 +14,8 @@ import (
 
 // Emerge is `lantage emerge`: what emerge does with the same arguments, with the building done by a builder.
 type Emerge struct {
+	Where
 	Args       []string // emerge's own, without its name
-	Host       string   // the builder, with or without port (LANTAGE_HOST, --builder); empty: look on the LAN
-	Port       string   // its port, if Host does not say it (LANTAGE_PORT)
 	NoInstall  bool     // keep what was built in an archive, instead of merging it
 	NoFallback bool     // without a builder, or having lost it, stop instead of building here
 	Verbose    bool     // show the build logs as they are written
@@ -29,7 +28,6 @@ type Emerge struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	browse   browseFunc     // nil: discovery.Browse
 	terminal func(any) bool // nil: isTerminal
 	patience time.Duration  // 0: reconnectFor
 }
@@ -106,16 +104,12 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 	return e.finish(ctx, t, args, sys, p, b, o)
 }
 
-// checkHost tells at once what is wrong with LANTAGE_HOST and LANTAGE_PORT.
+// checkHost tells at once what is wrong with what the user says of builders.
 func (e *Emerge) checkHost() error {
-	if e.Host != "" {
-		_, _, err := parseHost(e.Host, e.Port)
-		return err
+	if e.Port != "" && e.Host == "" && e.Builder == "" {
+		e.warn("LANTAGE_PORT has no effect without LANTAGE_HOST: other builders tell their port.")
 	}
-	if e.Port != "" {
-		e.warn("LANTAGE_PORT has no effect without LANTAGE_HOST: builders on the LAN tell their port.")
-	}
-	return nil
+	return e.check()
 }
 
 // plainEmerge goes on without Lantage where it does not understand this machine: nothing is guessed.
@@ -171,8 +165,8 @@ func (e *Emerge) showPlan(args gentoo.Args, p *plan) {
 
 // withoutBuilder goes on here, after one line that says why and what else could be done.
 func (e *Emerge) withoutBuilder(ctx context.Context, t *tools, args gentoo.Args, p *plan, why string) error {
-	const next = "To name a builder: LANTAGE_HOST=… lantage emerge …; " +
-		"to see those on the LAN: lantage list-builders"
+	const next = "To name a builder: LANTAGE_HOST=… lantage emerge …, or builders in " + ConfigFile + "; " +
+		"to see what was tried: lantage list-builders"
 	if e.NoFallback || e.NoInstall {
 		return exitf(ExitNoFallback, "%s.\n%s", why, next)
 	}

@@ -99,12 +99,15 @@ func (m *machine) read(name string) string {
 // emerge prepares `lantage emerge args`, with out taking all that is printed.
 func (m *machine) emerge(host string, out *buffer, args ...string) *Emerge {
 	return &Emerge{
-		Args: args, Host: host, Version: "test", StateDir: m.path("state"), LogDir: m.path("logs"),
+		Where: Where{
+			Host: host, CacheFile: m.path("cache/builders.json"),
+			network: &network{browse: func(context.Context, func(discovery.Builder)) (discovery.Report, error) {
+				return discovery.Report{}, discovery.ErrNoPath
+			}},
+		},
+		Args: args, Version: "test", StateDir: m.path("state"), LogDir: m.path("logs"),
 		Environ: []string{"PATH=" + m.path("bin") + ":/usr/bin:/bin", "FAKE=" + m.dir, "USE=x", "HOME=" + m.dir},
 		Stdin:   strings.NewReader(""), Stdout: out, Stderr: out,
-		browse: func(context.Context, func(discovery.Builder)) (discovery.Report, error) {
-			return discovery.Report{}, discovery.ErrNoPath
-		},
 		patience: 3 * time.Second,
 	}
 }
@@ -165,6 +168,7 @@ type fakeBuilder struct {
 	ln      net.Listener
 	hello   wire.Hello
 	scripts []func(*dialog)
+	shy     bool // clients may go without a hello
 
 	mu          sync.Mutex
 	connections int
@@ -180,11 +184,17 @@ func newBuilder(t *testing.T, scripts ...func(*dialog)) *fakeBuilder {
 
 func newBuilderSaying(t *testing.T, hello wire.Hello, scripts ...func(*dialog)) *fakeBuilder {
 	t.Helper()
+	return newFake(t, &fakeBuilder{hello: hello, scripts: scripts})
+}
+
+// newFake has the builder answer until the end of the test.
+func newFake(t *testing.T, f *fakeBuilder) *fakeBuilder {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeBuilder{t: t, ln: ln, scripts: scripts, hello: hello}
+	f.t, f.ln = t, ln
 	f.wg.Go(f.serve)
 	t.Cleanup(func() {
 		ln.Close()
@@ -221,6 +231,9 @@ func (f *fakeBuilder) talk(c net.Conn, n int) {
 		return // as a builder that is gone
 	}
 	conn, _, err := wire.Handshake(c, f.hello)
+	if err != nil && f.shy {
+		return
+	}
 	if err != nil {
 		f.t.Errorf("handshake: %v", err)
 		return

@@ -1,51 +1,70 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"lantage/discovery"
 	"lantage/wire"
 )
 
-// ListBuilders is `lantage list-builders`: it shows each builder that was announced on the LAN, or the one
-// that Host names.
+// ListBuilders is `lantage list-builders`: it shows each builder that answers, and each that was announced or
+// named and does not.
 type ListBuilders struct {
-	Host, Port string        // as of Emerge
-	Wait       time.Duration // how long to listen; 0: 1.2 s
-	JSON       bool
-	Version    string // of this program
-	Stdout     io.Writer
-
-	browse browseFunc
+	Where
+	Wait    time.Duration // how long to listen; 0: 1.2 s, and 2.5 s where none has answered by then
+	JSON    bool
+	Watch   bool   // go on until ctx ends
+	Version string // of this program
+	Environ []string
+	Stdout  io.Writer
 }
 
-const listWait = 1200 * time.Millisecond
+const (
+	listWait = 1200 * time.Millisecond
+	listMost = 2500 * time.Millisecond
+)
 
 // listed is one builder of the list, as --json shows it.
 type listed struct {
-	Name     string  `json:"name"`
-	Address  string  `json:"address"`
-	CHOST    string  `json:"chost"`
-	Cores    int     `json:"cores"`
-	Load     float64 `json:"load"`
-	Jobs     int     `json:"jobs"`
-	Waiting  int     `json:"waiting"`
-	JobLimit int     `json:"jobLimit"`
-	Memory   int     `json:"memoryMiB"`
-	Version  string  `json:"version"`
-	Portage  string  `json:"portage,omitempty"`
-	Error    string  `json:"error,omitempty"` // why it was announced and yet cannot be used
+	Name     string   `json:"name"`
+	ID       string   `json:"id"`
+	Instance string   `json:"instance"`
+	Address  string   `json:"address"` // where it answered; of one that does not, the best that is known
+	CHOST    string   `json:"chost"`
+	Arch     string   `json:"arch"`
+	CPU      string   `json:"cpu"` // level of its instruction set, such as x86-64-v3
+	Cores    int      `json:"cores"`
+	Load     float64  `json:"load"`
+	Jobs     int      `json:"jobs"`
+	Waiting  int      `json:"waiting"`
+	JobLimit int      `json:"jobLimit"`
+	Memory   int      `json:"memoryMiB"`
+	Version  string   `json:"version"`
+	Portage  string   `json:"portage,omitempty"`
+	Trust    string   `json:"trust"`
+	Found    []string `json:"found"`           // named, config, cache, loopback, mdns, dns
+	Error    string   `json:"error,omitempty"` // why it cannot be used
 }
+
+// notVerified is all that can be said of any builder as long as there is no way to verify one.
+const notVerified = "not verified"
 
 // Run shows the builders. Without any that answers the error has exit status ExitNoBuilder.
 func (l *ListBuilders) Run(ctx context.Context) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	if l.Watch {
+		return l.watch(ctx)
+	}
 	rows, why, err := l.find(ctx)
 	if err != nil {
 		return interrupted(err)
@@ -55,70 +74,115 @@ func (l *ListBuilders) Run(ctx context.Context) error {
 			return err
 		}
 	} else if len(rows) > 0 {
-		fmt.Fprint(l.Stdout, table(rows))
+		fmt.Fprint(l.Stdout, table(rows, widthOf(l.Stdout, l.Environ)))
 	}
 	if slices.ContainsFunc(rows, listed.usable) {
 		return nil
 	}
-	return exitf(ExitNoBuilder, "%s.\nStart `lantage serve` on a builder, or name one: "+
-		"LANTAGE_HOST=… lantage list-builders", why)
+	return exitf(ExitNoBuilder, "%s", why)
 }
 
-// find looks for builders. why explains, in a line, that none of them answers.
+// find looks for builders. why explains that none of them answers.
 func (l *ListBuilders) find(ctx context.Context) (rows []listed, why string, err error) {
-	d := &dialer{self: wire.Hello{Name: hostName(), Software: l.Version}}
-	rows = []listed{}
-	if l.Host != "" {
-		b, err := d.dialHost(ctx, l.Host, l.Port)
-		if err != nil {
-			return rows, "no builder at " + reasonLine(err), ctx.Err()
+	known := openCache(l.cacheFile(l.Environ), time.Now())
+	var report discovery.Report
+	s := l.search(known, &report)
+	answered := make(chan struct{}, moreOffers+1)
+	s.judge = func(a *sighting) error {
+		err := l.isWanted(a)
+		if err == nil {
+			answered <- struct{}{}
 		}
-		b.conn.Close()
-		return append(rows, rowOf(b)), "", nil
+		return err
 	}
-	s := search{browse: l.browse, dialer: d, judge: func(*builder) error { return nil }, timeout: l.Wait}
-	if s.browse == nil {
-		s.browse = browseLAN
+	look := ctx
+	switch {
+	case l.fixed():
+		s.timeout = dialTimeout
+	case l.Wait > 0:
+		s.timeout = l.Wait
+	default:
+		var stop context.CancelFunc
+		look, stop = context.WithCancel(ctx)
+		defer stop()
+		defer time.AfterFunc(listWait, func() {
+			if len(answered) > 0 {
+				stop()
+			}
+		}).Stop()
 	}
-	if s.timeout == 0 {
-		s.timeout = listWait
-	}
-	found, report, err := s.run(ctx)
-	for _, f := range found {
-		if f.err != nil {
-			rows = append(rows, announcedRow(f.announced, f.err))
-			continue
-		}
-		f.conn.Close()
-		rows = append(rows, rowOf(f.builder))
-	}
-	slices.SortFunc(rows, func(a, b listed) int {
-		return strings.Compare(a.Name+" "+a.Address, b.Name+" "+b.Address)
-	})
+	found, failed := s.run(look)
+	known.note(onlyAnswered(found), time.Now())
+	rows = rowsOf(found)
 	if !slices.ContainsFunc(rows, listed.usable) {
-		why = whyNone(found, report, err)
+		why = (&explanation{where: &l.Where, found: found, report: report, err: failed}).full()
 	}
 	return rows, why, ctx.Err()
+}
+
+func (l *ListBuilders) search(known *cache, report *discovery.Report) *search {
+	return &search{
+		sources: l.sources(known, report), judge: l.isWanted, timeout: listMost,
+		dialer: &dialer{self: wire.Hello{Name: hostName(), Software: l.Version}},
+	}
+}
+
+// isWanted leaves out those that the bare word does not fit.
+func (l *ListBuilders) isWanted(a *sighting) (err error) {
+	if word := l.word(); word != "" {
+		a.fit, err = fit(word, a.how, a.hello)
+	}
+	return err
+}
+
+func onlyAnswered(found []sighting) []sighting {
+	return slices.DeleteFunc(slices.Clone(found), func(f sighting) bool { return f.builder == nil })
+}
+
+// rowsOf makes the list, and closes the connections.
+func rowsOf(found []sighting) []listed {
+	rows := []listed{}
+	for _, f := range found {
+		switch {
+		case f.builder != nil && f.err == nil:
+			f.conn.Close()
+			rows = append(rows, answeredRow(&f))
+		case f.quiet() || errors.Is(f.err, errOther):
+		default:
+			rows = append(rows, silentRow(&f))
+		}
+	}
+	slices.SortFunc(rows, func(a, b listed) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Address, b.Address))
+	})
+	return rows
 }
 
 // usable reports whether the builder answered.
 func (l listed) usable() bool { return l.Error == "" }
 
-func rowOf(b *builder) listed {
-	h := b.hello
+func answeredRow(f *sighting) listed {
+	h := f.hello
 	return listed{
-		Name: h.Name, Address: b.addr, CHOST: h.CHOST, Cores: h.Cores, Load: h.Load, Jobs: h.Jobs,
-		Waiting: h.Waiting, JobLimit: h.JobLimit, Memory: h.Memory, Version: h.Software, Portage: h.Portage,
+		Name: h.Name, ID: h.ID, Instance: discovery.InstanceName(h.Name, h.ID), Address: f.addr, CHOST: h.CHOST,
+		Arch: h.Arch, CPU: h.CPU, Cores: h.Cores, Load: h.Load, Jobs: h.Jobs, Waiting: h.Waiting, JobLimit: h.JobLimit, Memory: h.Memory,
+		Version: h.Software, Portage: h.Portage, Trust: notVerified, Found: f.ways,
 	}
 }
 
-func announcedRow(a discovery.Builder, err error) listed {
+// silentRow shows what a builder's packets say of it, and why it does not count.
+func silentRow(f *sighting) listed {
+	a := f.said
 	r := listed{
-		Name: a.Name, CHOST: a.CHOST, Cores: a.Cores, Load: a.Load, Jobs: a.Jobs, JobLimit: a.JobLimit,
-		Memory: a.Memory, Version: a.Software, Error: reasonLine(err),
+		Name: oneLine(cmp.Or(a.Name, f.label), 64), ID: a.ID, CHOST: a.CHOST, Arch: a.Arch, CPU: a.CPU,
+		Cores: a.Cores, Load: a.Load, Jobs: a.Jobs, JobLimit: a.JobLimit, Memory: a.Memory, Version: a.Software, Trust: notVerified, Found: []string{f.how},
+		Error: reasonLine(f.err),
 	}
-	if len(a.Addrs) > 0 {
-		r.Address = shownAddr(a.Addrs[0])
+	if a.ID != "" {
+		r.Instance = discovery.InstanceName(a.Name, a.ID)
+	}
+	if len(f.candidate.addrs) > 0 {
+		r.Address = shownAddr(f.candidate.addrs[0])
 	}
 	return r
 }
@@ -130,31 +194,6 @@ func writeJSON(w io.Writer, rows []listed) error {
 	}
 	_, err = fmt.Fprintf(w, "%s\n", b)
 	return err
-}
-
-// tableWidth is what the table fits in, unless an IPv6 address is longer than its column.
-const tableWidth = 80
-
-// table is the list for people. What does not fit is cut; --json has it in full.
-func table(rows []listed) string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tADDRESS\tCHOST\tCORES\tLOAD\tJOBS\tVERSION")
-	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.1f\t%s\t%s\n", cut(r.Name, 12), r.Address, cut(r.CHOST, 19),
-			r.Cores, r.Load, jobsOf(r), cut(r.Version, 7))
-	}
-	w.Flush()
-	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-	for i, line := range lines {
-		lines[i] = strings.TrimRight(line, " ")
-	}
-	for i, r := range slices.Backward(rows) {
-		if r.Error != "" {
-			lines = slices.Insert(lines, i+2, cut("  announced, but does not answer: "+r.Error, tableWidth))
-		}
-	}
-	return strings.Join(lines, "\n") + "\n"
 }
 
 // jobsOf is how many jobs run of how many may, and how many wait.

@@ -8,18 +8,15 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"lantage/archive"
-	"lantage/discovery"
 	"lantage/gentoo"
 	"lantage/wire"
 )
@@ -114,7 +111,7 @@ func TestParseHost(t *testing.T) {
 		{"http://tower", "", "error"},
 		{"two words", "", "error"},
 	} {
-		name, port, err := parseHost(c.host, c.port)
+		name, port, err := parseHost("LANTAGE_HOST", c.host, c.port)
 		got := fmt.Sprintf("%s %d", name, port)
 		if err != nil {
 			got = "error"
@@ -149,6 +146,7 @@ func TestPick(t *testing.T) {
 		{"small", []*builder{b("small", 4, 0, 0, 0, 1), b("loaded", 16, 15, 0, 0, 1)}},
 		{"small", []*builder{b("small", 4, 0, 0, 0, 1), b("busy", 64, 0, 1, 0, 1)}},
 		{"small", []*builder{b("small", 4, 0, 0, 0, 1), b("queue", 64, 0, 0, 3, 4)}},
+		{"wide", []*builder{b("wide", 4, 4, 4, 3, 4), b("narrow", 64, 0, 1, 1, 1)}}, // the shorter wait
 		{"big", []*builder{b("big", 16, 99, 0, 0, 1), b("small", 4, 99, 0, 0, 1)}},
 		{"a", []*builder{b("b", 4, 0, 0, 0, 1), b("a", 4, 0, 0, 0, 1)}},
 	} {
@@ -159,7 +157,7 @@ func TestPick(t *testing.T) {
 			slices.Reverse(c.of)
 		}
 	}
-	got := whyPicked(b("big", 16, 0.5, 0, 0, 1), 3)
+	got := whyPicked(b("big", 16, 0.5, 0, 0, 1), "the freest of 3")
 	if got != "Builder: big (192.0.2.1), 16 cores, load 0.50, no job running (the freest of 3)" {
 		t.Error(got)
 	}
@@ -310,123 +308,6 @@ func TestInputs(t *testing.T) {
 	}
 	if diff := cmp.Diff(wantWarned, warned); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
-	}
-}
-
-func announce(found func(discovery.Builder), b *fakeBuilder) {
-	found(discovery.Builder{
-		Info:  discovery.Info{ID: b.hello.ID, Name: b.hello.Name},
-		Addrs: []netip.AddrPort{netip.MustParseAddrPort(b.addr())},
-	})
-}
-
-// The settle time is for others to answer; a builder that does not answer is waited for no longer than that.
-func TestSearch(t *testing.T) {
-	hello := wire.Hello{Name: "small", ID: "small0", CHOST: testCHOST, Cores: 2, JobLimit: 1}
-	small := newBuilderSaying(t, hello, (*dialog).drain)
-	hello.Name, hello.ID, hello.Cores = "big", "big000", 32
-	big := newBuilderSaying(t, hello, (*dialog).drain)
-	hello.Name, hello.ID, hello.CHOST = "arm", "arm000", "aarch64-unknown-linux-gnu"
-	arm := newBuilderSaying(t, hello, (*dialog).drain)
-	gone := newBuilder(t)
-	gone.ln.Close()
-	m := newMachine(t)
-	var out buffer
-	e := m.emerge("", &out, "lab/b")
-	e.browse = func(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error) {
-		for _, b := range []*fakeBuilder{gone, small, arm, big, small} {
-			announce(found, b)
-		}
-		<-ctx.Done()
-		return discovery.Report{}, nil
-	}
-	b, err := e.findBuilder(t.Context(), testCHOST)
-	if err != nil || b.hello.Name != "big" {
-		t.Fatalf("%v, %v", b, err)
-	}
-	b.conn.Close()
-	wantContains(t, out.String(), "Builder: big", "the freest of 2")
-
-	list := ListBuilders{Stdout: &out, browse: e.browse, Wait: 300 * time.Millisecond}
-	small.ln.Close()
-	if err := list.Run(t.Context()); status(err) != ExitNoBuilder {
-		// All connections of the fakes are used up: each is announced and does not answer.
-		t.Errorf("list-builders: %v\n%s", err, &out)
-	}
-	wantContains(t, out.String(), "announced, but does not answer: "+small.addr()+": connect: connection refused")
-}
-
-func TestListOfTheLAN(t *testing.T) {
-	b := newBuilder(t, (*dialog).drain)
-	var out buffer
-	list := ListBuilders{Stdout: &out, Wait: 300 * time.Millisecond}
-	list.browse = func(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error) {
-		announce(found, b)
-		<-ctx.Done()
-		return discovery.Report{}, nil
-	}
-	if err := list.Run(t.Context()); err != nil {
-		t.Errorf("list-builders: %v", err)
-	}
-	wantContains(t, out.String(), b.addr())
-}
-
-func TestListOfANamedBuilder(t *testing.T) {
-	b := newBuilder(t, (*dialog).drain, (*dialog).drain)
-	var out buffer
-	if err := (&ListBuilders{Host: b.addr(), Stdout: &out, JSON: true}).Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	want := fmt.Sprintf(`[
-  {
-    "name": "tower",
-    "address": %q,
-    "chost": "x86_64-pc-linux-gnu",
-    "cores": 8,
-    "load": 0,
-    "jobs": 0,
-    "waiting": 0,
-    "jobLimit": 1,
-    "memoryMiB": 0,
-    "version": "0.1"
-  }
-]
-`, b.addr())
-	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	err := (&ListBuilders{Host: b.addr() + "0", Stdout: &out}).Run(t.Context())
-	if status(err) != ExitNoBuilder {
-		t.Errorf("status %d: %v", status(err), err)
-	}
-}
-
-func TestTable(t *testing.T) {
-	got := table([]listed{
-		{
-			Name: "big", Address: "10.77.0.2", CHOST: testCHOST, Cores: 32, Load: 0.25, Jobs: 1, Waiting: 2,
-			JobLimit: 1, Version: "0.1",
-		},
-		{
-			Name: "a-very-long-host-name", Address: "[fe80::1234:5678:9abc:def0%2]",
-			Error: "connection refused " + strings.Repeat("x", 99),
-		},
-	})
-	want := `NAME          ADDRESS                        CHOST                CORES  LOAD  JOBS   VERSION
-big           10.77.0.2                      x86_64-pc-linux-gnu  32     0.2   1/1+2  0.1
-a-very-long…  [fe80::1234:5678:9abc:def0%2]                       0      0.0   0/0
-  announced, but does not answer: connection refused xxxxxxxxxxxxxxxxxxxxxxxxxx…
-`
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	for line := range strings.Lines(table([]listed{{
-		Name: "a-very-long-host-name", Address: "192.168.100.200", CHOST: testCHOST, Cores: 128, Load: 99.9,
-		Jobs: 12, JobLimit: 16, Version: "0.1.2-dev",
-	}})) {
-		if len([]rune(line))-1 > tableWidth {
-			t.Errorf("%d columns: %s", len(line), line)
-		}
 	}
 }
 

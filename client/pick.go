@@ -1,9 +1,9 @@
 package client
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"lantage/wire"
 )
@@ -19,40 +19,38 @@ func unsuitable(h wire.Hello, chost string) string {
 	return ""
 }
 
-// freeCores estimates how many cores a builder has to spare: what it has, less what its load average says is
-// in use.
+// freeCores is cores x (1 - load), with the load average as a share of the cores: how many cores a builder
+// has to spare.
 func freeCores(h wire.Hello) float64 { return max(float64(h.Cores)-h.Load, 0) }
+
+// wait estimates how many jobs' time a job would wait: those before it, for each that runs at once.
+func wait(h wire.Hello) float64 {
+	if freeSlot(h) {
+		return 0
+	}
+	return float64(h.Waiting+1) / float64(max(h.JobLimit, 1))
+}
 
 // freeSlot reports whether a job would begin at once.
 func freeSlot(h wire.Hello) bool { return h.Waiting == 0 && (h.JobLimit == 0 || h.Jobs < h.JobLimit) }
 
-// better orders builders, the best one first: one that begins at once, then one with more free cores, then
-// one with more cores. Names and addresses make the order the same each time.
+// better orders builders, the best one first: the shorter wait, then more free cores, then more cores. Names
+// and addresses make the order the same each time.
 func better(a, b *builder) int {
-	yes := func(v bool) int {
-		if v {
-			return 1
-		}
-		return 0
-	}
-	switch {
-	case freeSlot(a.hello) != freeSlot(b.hello):
-		return yes(freeSlot(b.hello)) - yes(freeSlot(a.hello))
-	case freeCores(a.hello) != freeCores(b.hello):
-		return yes(freeCores(a.hello) < freeCores(b.hello)) - yes(freeCores(a.hello) > freeCores(b.hello))
-	case a.hello.Cores != b.hello.Cores:
-		return b.hello.Cores - a.hello.Cores
-	case a.hello.Name != b.hello.Name:
-		return strings.Compare(a.hello.Name, b.hello.Name)
-	}
-	return strings.Compare(a.addr, b.addr)
+	return cmp.Or(
+		cmp.Compare(wait(a.hello), wait(b.hello)),
+		cmp.Compare(freeCores(b.hello), freeCores(a.hello)),
+		cmp.Compare(b.hello.Cores, a.hello.Cores),
+		cmp.Compare(a.hello.Name, b.hello.Name),
+		cmp.Compare(a.addr, b.addr),
+	)
 }
 
 // pick returns the best of the suitable builders; there must be one.
 func pick(suitable []*builder) *builder { return slices.MinFunc(suitable, better) }
 
 // whyPicked is the line that tells the user which builder it is, and why that one.
-func whyPicked(b *builder, of int) string {
+func whyPicked(b *builder, why string) string {
 	h := b.hello
 	line := fmt.Sprintf("Builder: %v, %s, load %.2f", b, count(h.Cores, "core"), h.Load)
 	switch {
@@ -63,10 +61,7 @@ func whyPicked(b *builder, of int) string {
 	default:
 		line += ", no job running"
 	}
-	if of > 1 {
-		line += fmt.Sprintf(" (the freest of %d)", of)
-	}
-	return line
+	return line + " (" + why + ")"
 }
 
 // count is a number with its noun.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"lantage/discovery"
@@ -13,142 +16,191 @@ import (
 // Times of the search for a builder.
 const (
 	searchTimeout = 2500 * time.Millisecond // without any builder that is suitable
-	settleTime    = 150 * time.Millisecond  // for others to answer after the first suitable one
+	settleTime    = 300 * time.Millisecond  // for others to answer after the first suitable one
+	moreOffers    = 256                     // candidates that wait to be dialled: more than a LAN has
 )
 
-// browseFunc is discovery.Browse; tests put their own in its place.
-type browseFunc func(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error)
-
-func browseLAN(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error) {
-	return discovery.Browse(ctx, discovery.BrowseOptions{}, found)
-}
-
-// sighting is a builder that was announced, and what came of dialling it.
+// sighting is a builder that answered, or a candidate that did not.
 type sighting struct {
-	announced discovery.Builder
-	*builder        // nil if it did not answer
-	err       error // why, or why it is not suitable
+	candidate
+	*builder                  // nil if it did not answer
+	err      error            // why, or why it is not suitable
+	fit      int              // how well it fits the bare word that was asked for
+	spots    []netip.AddrPort // where it answered
+	ways     []string         // all the ways in which it was found, sorted
 }
 
-// search finds builders on the LAN: each that is announced is dialled at once, and counts when it has
-// answered the hello.
+// search finds builders: each candidate of each source is dialled at once, and counts when it has answered
+// the hello.
 type search struct {
-	browse browseFunc
-	dialer *dialer
-	judge  func(*builder) error // why a builder that answered is of no use, or nil
+	sources []source
+	dialer  *dialer
+	judge   func(*sighting) error // why a builder that answered is of no use, or nil
 
-	timeout, settle time.Duration // settle 0: look until timeout
+	timeout time.Duration
+	// settle is how long to wait for others after this one, the first that is of use; nil: until timeout.
+	settle func(*sighting) time.Duration
 }
 
-// run looks for builders and returns all that were announced, in the order of their answers. The connections
-// of those with err == nil are open; every other one is closed.
-func (s *search) run(ctx context.Context) ([]sighting, discovery.Report, error) {
+// dialKey is an address that was dialled; for a name that may be a bare word in its own right, since it is
+// judged in another way.
+type dialKey struct {
+	addr  netip.AddrPort
+	named bool
+}
+
+// run looks for builders and returns each that answered once, however many ways led to it, in the order of
+// their answers, and the candidates that did not. The connections of those with err == nil are open; every
+// other one is closed. The error has what the sources failed of. It ends early when all sources have ended
+// and all candidates are tried.
+func (s *search) run(ctx context.Context) ([]sighting, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	announced := make(chan discovery.Builder, 64)
-	var report discovery.Report
-	var browseErr error
-	browsed := make(chan struct{})
-	go func() {
-		defer close(browsed)
-		report, browseErr = s.browse(ctx, func(b discovery.Builder) {
-			select {
-			case announced <- b:
-			default: // far more builders than a LAN has
-			}
-		})
-		if browseErr != nil {
-			cancel() // nothing will be found
-		}
-	}()
+	offers := make(chan candidate, moreOffers)
+	var failed []error
+	exhausted := s.start(ctx, offers, &failed)
+	var offered []candidate
 	var found []sighting
 	answers := make(chan sighting)
-	dialled := map[string]bool{}
+	dialled := map[dialKey]bool{}
 	pending := 0
 	var settled <-chan time.Time
-	looking, ended := true, ctx.Done()
-	for looking || pending > 0 {
+	looking, ended, sources := true, ctx.Done(), exhausted
+	for looking && (sources != nil || len(offers) > 0) || pending > 0 {
 		select {
-		case b := <-announced:
-			if looking && !b.Gone && !dialled[b.ID] {
-				dialled[b.ID] = true
+		case c := <-offers:
+			if !looking || c.gone || len(offered) == moreOffers {
+				break
+			}
+			offered = append(offered, c)
+			fresh := slices.DeleteFunc(slices.Clone(c.addrs), func(a netip.AddrPort) bool {
+				key := dialKey{a, c.how == byName}
+				done := dialled[key]
+				dialled[key] = true
+				return done
+			})
+			if len(fresh) > 0 || len(c.addrs) == 0 {
 				pending++
-				go func() { answers <- s.ask(ctx, b) }()
+				go func() { answers <- s.ask(ctx, c, fresh) }()
 			}
 		case a := <-answers:
 			pending--
 			found = append(found, a)
-			if a.err == nil && s.settle > 0 && settled == nil {
-				settled = time.After(s.settle)
+			if a.err == nil && s.settle != nil && settled == nil {
+				settled = time.After(s.settle(&a))
 			}
 		case <-settled:
 			cancel()
+		case <-sources:
+			sources = nil
 		case <-ended:
 			looking, ended = false, nil // dials under way end by themselves now
 		}
 	}
-	<-browsed
-	return found, report, browseErr
+	cancel()
+	<-exhausted
+	return merge(found, offered), errors.Join(failed...)
 }
 
-// ask dials one builder that was announced.
-func (s *search) ask(ctx context.Context, announced discovery.Builder) sighting {
-	b, err := s.dialer.dial(ctx, announced.Addrs)
-	if err == nil {
-		if err = s.judge(b); err != nil {
-			b.conn.Close()
+// start starts the sources and returns a channel that is closed when all have ended.
+func (s *search) start(ctx context.Context, offers chan<- candidate, failed *[]error) <-chan struct{} {
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	for _, look := range s.sources {
+		running.Go(func() {
+			err := look(ctx, func(c candidate) {
+				select {
+				case offers <- c:
+				default:
+				}
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				*failed = append(*failed, err)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(done)
+	}()
+	return done
+}
+
+// ask dials a candidate at those of its addresses that no other dial has.
+func (s *search) ask(ctx context.Context, c candidate, fresh []netip.AddrPort) sighting {
+	a := sighting{candidate: c, err: c.err}
+	if a.err != nil {
+		return a
+	}
+	if a.builder, a.err = s.dialer.dial(ctx, fresh); a.err == nil {
+		if a.err = s.judge(&a); a.err != nil {
+			a.conn.Close()
 		}
 	}
-	return sighting{announced, b, err}
+	return a
 }
 
-// whyNone explains in a line or two why a search found no builder to use.
-func whyNone(found []sighting, report discovery.Report, err error) string {
-	switch {
-	case len(found) > 0:
-		var reasons []string
-		for _, f := range found {
-			reasons = append(reasons, fmt.Sprintf("%s: %s", f.announced.Name, reasonLine(f.err)))
+// merge makes one of those that are one builder: it has one ID, whatever led to it.
+func merge(found []sighting, offered []candidate) []sighting {
+	var merged []sighting
+	for _, f := range found {
+		same := func(o sighting) bool { return o.builder != nil && o.hello.ID == f.hello.ID && f.hello.ID != "" }
+		i := -1
+		if f.builder != nil {
+			f.spots = []netip.AddrPort{f.at}
+			i = slices.IndexFunc(merged, same)
 		}
-		return "no builder on the LAN can be used: " + strings.Join(reasons, "; ")
-	case errors.Is(err, discovery.ErrNoPath):
-		return "no builder found: " + whereLooked(report)
-	case err != nil:
-		return "no builder found: " + err.Error()
-	}
-	line := "no builder answered on the LAN (" + whereLooked(report) + ")"
-	if !report.Traffic() {
-		line += "; no mDNS packet of any other machine was seen, so a firewall may drop UDP port 5353"
-	}
-	return line
-}
-
-// reasonLine is an error as part of a line. It may quote a peer, so it is made printable.
-func reasonLine(err error) string { return oneLine(strings.ReplaceAll(err.Error(), "\n", ", "), 500) }
-
-// whereLooked names the interfaces that were asked on, or why there was none.
-func whereLooked(report discovery.Report) string {
-	var asked, failed []string
-	seen := map[string]bool{}
-	for _, p := range report.Paths {
+		if i < 0 {
+			merged = append(merged, f)
+			continue
+		}
+		one := &merged[i]
+		one.spots = append(one.spots, f.at)
 		switch {
-		case p.Err != "":
-			failed = append(failed, fmt.Sprintf("%s %s: %s", p.Interface, p.Family, p.Err))
-		case !seen[p.Interface]:
-			seen[p.Interface] = true
-			asked = append(asked, p.Interface)
+		case f.err == nil && one.err == nil:
+			f.conn.Close()
+			one.fit = min(one.fit, f.fit)
+		case f.err == nil: // such as one that the word fits by its host's name only
+			one.builder, one.err, one.fit = f.builder, nil, f.fit
 		}
 	}
-	if len(asked) > 0 {
-		return "looked on " + strings.Join(asked, ", ")
+	for i := range merged {
+		if merged[i].builder != nil {
+			merged[i].credit(offered)
+		}
 	}
-	for _, s := range report.Skipped {
-		failed = append(failed, s.Interface+" "+s.Reason)
+	return slices.DeleteFunc(merged, func(f sighting) bool { // it answered, if at another address
+		return f.builder == nil && f.said.ID != "" && slices.ContainsFunc(merged, func(o sighting) bool {
+			return o.builder != nil && o.hello.ID == f.said.ID
+		})
+	})
+}
+
+// credit notes all the ways that led to a builder, and all its addresses.
+func (f *sighting) credit(offered []candidate) {
+	addrs := append([]netip.AddrPort{f.at}, f.spots...)
+	for _, c := range offered {
+		here := func(a netip.AddrPort) bool { return slices.Contains(c.addrs, a) }
+		if c.said.ID != f.hello.ID && !slices.ContainsFunc(f.spots, here) {
+			continue
+		}
+		f.ways = append(f.ways, c.how)
+		if c.how == byCache { // what it had before may be another's now
+			continue
+		}
+		addrs = append(addrs, c.addrs...)
 	}
-	if len(failed) == 0 {
-		return "this machine has no network interface"
+	slices.Sort(f.ways)
+	f.ways = slices.Compact(f.ways)
+	f.builder.addrs = nil
+	for _, a := range addrs {
+		if !slices.Contains(f.builder.addrs, a) {
+			f.builder.addrs = append(f.builder.addrs, a)
+		}
 	}
-	return "no network interface could be asked: " + strings.Join(failed, "; ")
 }
 
 // errNoBuilder is the absence of a builder, with the reason in words.
@@ -156,57 +208,109 @@ type errNoBuilder struct{ why string }
 
 func (e *errNoBuilder) Error() string { return e.why }
 
-// findBuilder returns the builder that a job goes to: the one that Host names, or the best of those on the
-// LAN.
+// findBuilder returns the builder that a job goes to: the one that was named, or the best there is.
 func (e *Emerge) findBuilder(ctx context.Context, chost string) (*builder, error) {
-	if e.Host != "" {
-		b, err := e.dialer(chost).dialHost(ctx, e.Host, e.Port)
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err != nil:
-			return nil, &errNoBuilder{"the builder cannot be reached: " + reasonLine(err)}
-		}
-		if why := unsuitable(b.hello, chost); why != "" {
-			b.conn.Close()
-			return nil, &errNoBuilder{fmt.Sprintf("%v cannot be used: %s", b, why)}
-		}
-		e.say("%s", whyPicked(b, 1))
-		return b, nil
+	known := openCache(e.cacheFile(e.Environ), time.Now())
+	var report discovery.Report
+	s := search{
+		sources: e.sources(known, &report), dialer: e.dialer(chost), timeout: searchTimeout,
+		settle: func(a *sighting) time.Duration {
+			if known.only(a.hello.ID) || e.word() != "" && a.fit == fitsExactly {
+				return 0
+			}
+			return settleTime
+		},
 	}
-	s := search{browse: e.browseFunc(), dialer: e.dialer(chost), timeout: searchTimeout, settle: settleTime}
-	s.judge = func(b *builder) error {
-		if why := unsuitable(b.hello, chost); why != "" {
+	if e.fixed() {
+		s.timeout = dialTimeout
+	}
+	s.judge = func(a *sighting) (err error) {
+		if word := e.word(); word != "" {
+			if a.fit, err = fit(word, a.how, a.hello); err != nil {
+				return err
+			}
+		}
+		if why := unsuitable(a.hello, chost); why != "" {
 			return errors.New(why)
 		}
 		return nil
 	}
-	found, report, err := s.run(ctx)
-	var suitable []*builder
+	found, err := s.run(ctx)
+	var suitable []sighting
+	var answered []sighting
 	for _, f := range found {
 		if f.err == nil {
-			suitable = append(suitable, f.builder)
+			suitable = append(suitable, f)
+		}
+		if f.builder != nil {
+			answered = append(answered, f)
 		}
 	}
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
+		closeAll(suitable, nil)
 		return nil, ctx.Err()
-	case len(suitable) == 0:
-		return nil, &errNoBuilder{whyNone(found, report, err)}
 	}
-	best := pick(suitable)
-	for _, b := range suitable {
-		if b != best {
-			b.conn.Close()
-		}
+	known.note(answered, time.Now())
+	if len(suitable) == 0 {
+		x := explanation{where: &e.Where, found: found, report: report, err: err}
+		return nil, &errNoBuilder{x.short()}
 	}
-	e.say("%s", whyPicked(best, len(suitable)))
+	best, why, err := e.choose(suitable, known)
+	closeAll(suitable, best)
+	if err != nil {
+		return nil, err
+	}
+	e.say("%s", whyPicked(best, why))
 	return best, nil
 }
 
-func (e *Emerge) browseFunc() browseFunc {
-	if e.browse != nil {
-		return e.browse
+// choose picks the builder and says why it is that one.
+func (w *Where) choose(suitable []sighting, known *cache) (*builder, string, error) {
+	if word := w.word(); word != "" {
+		suitable = fitting(suitable)
+		if len(suitable) > 1 {
+			return nil, "", fmt.Errorf("--builder=%s fits %s; write an instance: %s", word,
+				count(len(suitable), "builder"), strings.Join(instances(suitable), ", "))
+		}
 	}
-	return browseLAN
+	var list []*builder
+	for _, s := range suitable {
+		list = append(list, s.builder)
+	}
+	best := pick(list)
+	switch {
+	case len(list) > 1 && !freeSlot(best.hello):
+		return best, fmt.Sprintf("the shortest wait of %d", len(list)), nil
+	case len(list) > 1:
+		return best, fmt.Sprintf("the freest of %d", len(list)), nil
+	case len(w.hosts()) == 1:
+		return best, "it was named", nil
+	case known.only(best.hello.ID) && slices.Contains(suitable[0].ways, byCache):
+		return best, "the one that is known", nil
+	}
+	return best, "the only one that answered", nil
+}
+
+// fitting leaves those that fit the bare word best.
+func fitting(found []sighting) []sighting {
+	best := slices.MinFunc(found, func(a, b sighting) int { return a.fit - b.fit }).fit
+	return slices.DeleteFunc(slices.Clone(found), func(s sighting) bool { return s.fit != best })
+}
+
+// instances are names that tell builders apart, with their addresses.
+func instances(found []sighting) []string {
+	var list []string
+	for _, f := range found {
+		list = append(list, discovery.InstanceName(f.hello.Name, f.hello.ID)+" ("+f.addr+")")
+	}
+	slices.Sort(list)
+	return list
+}
+
+func closeAll(found []sighting, but *builder) {
+	for _, f := range found {
+		if f.builder != but {
+			f.conn.Close()
+		}
+	}
 }

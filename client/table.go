@@ -1,0 +1,89 @@
+package client
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// column is one of list-builders' table.
+type column struct {
+	name string
+	of   func(listed) string
+}
+
+// columns are all that there are. Where the terminal is too narrow, those of spare go, the first one first.
+var columns = []column{
+	{"NAME", func(r listed) string { return cut(r.Name, 16) }},
+	{"ADDRESS", func(r listed) string { return r.Address }},
+	{"CHOST", func(r listed) string { return cut(r.CHOST, 24) }},
+	{"CPU", func(r listed) string { return cut(cmp.Or(r.CPU, r.Arch), 16) }},
+	{"CORES", func(r listed) string { return fmt.Sprint(r.Cores) }},
+	{"LOAD", func(r listed) string { return fmt.Sprintf("%.1f", r.Load) }},
+	{"JOBS", jobsOf},
+	{"VERSION", func(r listed) string { return cut(r.Version, 9) }},
+	{"TRUST", func(r listed) string { return r.Trust }},
+	{"FOUND", func(r listed) string { return strings.Join(r.Found, ",") }},
+}
+
+var spare = []string{"CPU", "TRUST", "FOUND", "CHOST", "VERSION", "JOBS"}
+
+// table is the list for people: a line for each builder, and one more where it does not answer. --json has
+// what does not fit.
+func table(rows []listed, width int) string {
+	shown := columns
+	lines := layOut(rows, shown)
+	for _, name := range spare {
+		if widest(lines) <= width {
+			break
+		}
+		shown = slices.DeleteFunc(slices.Clone(shown), func(c column) bool { return c.name == name })
+		lines = layOut(rows, shown)
+	}
+	for i, r := range slices.Backward(rows) {
+		if r.Error != "" {
+			lines = slices.Insert(lines, i+2, cut("  does not answer: "+r.Error, width))
+		}
+	}
+	if !slices.ContainsFunc(shown, func(c column) bool { return c.name == "TRUST" }) {
+		lines = append(lines, "Not verified: anyone on the network can answer like a builder.")
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func layOut(rows []listed, shown []column) []string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	var heads []string
+	for _, c := range shown {
+		heads = append(heads, c.name)
+	}
+	fmt.Fprintln(w, strings.Join(heads, "\t"))
+	for _, r := range rows {
+		var cells []string
+		for _, c := range shown {
+			cell := c.of(r)
+			if cell == "" {
+				cell = "-"
+			}
+			cells = append(cells, cell)
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	w.Flush()
+	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ")
+	}
+	return lines
+}
+
+func widest(lines []string) int {
+	n := 0
+	for _, line := range lines {
+		n = max(n, len([]rune(line)))
+	}
+	return n
+}
