@@ -39,13 +39,14 @@ func (f *fakeBuilder) addrPort() netip.AddrPort { return netip.MustParseAddrPort
 
 // lanOf is a LAN on which these builders are heard at once.
 func lanOf(builders ...*fakeBuilder) *network {
-	return &network{lookup: hostsFile, browse: func(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error) {
+	browse := func(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error) {
 		for _, b := range builders {
 			found(b.announced())
 		}
 		<-ctx.Done()
 		return discovery.Report{Paths: []discovery.Path{{Interface: "eth0", Family: discovery.IPv4, Queries: 9}}}, nil
-	}}
+	}
+	return &network{lookup: hostsFile, browse: browse}
 }
 
 // hostsFile knows one name.
