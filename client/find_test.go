@@ -276,7 +276,13 @@ func TestBuilderByHostName(t *testing.T) {
 	m := newMachine(t)
 	var out buffer
 	e := m.emerge("", &out, "lab/b")
-	e.network = lanOf(other, b) // it is heard as well, by a name that does not fit
+	e.network = lanOf(other, b) // it is heard as well, by a name that does not fit, and dialled first
+	dialled := make(chan struct{})
+	b.scripts[0] = func(d *dialog) { close(dialled); d.drain() }
+	e.network.lookup = func(ctx context.Context, network, name string) ([]netip.Addr, error) {
+		<-dialled
+		return hostsFile(ctx, network, name)
+	}
 	e.Builder, e.Port = "localhost", fmt.Sprint(b.addrPort().Port())
 	found, err := e.findBuilder(t.Context(), testCHOST)
 	if err != nil || found.hello.Name != "tower" {
