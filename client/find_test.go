@@ -39,13 +39,14 @@ func (f *fakeBuilder) addrPort() netip.AddrPort { return netip.MustParseAddrPort
 
 // lanOf is a LAN on which these builders are heard at once.
 func lanOf(builders ...*fakeBuilder) *network {
-	return &network{lookup: hostsFile, browse: func(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error) {
+	browse := func(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error) {
 		for _, b := range builders {
 			found(b.announced())
 		}
 		<-ctx.Done()
 		return discovery.Report{Paths: []discovery.Path{{Interface: "eth0", Family: discovery.IPv4, Queries: 9}}}, nil
-	}}
+	}
+	return &network{lookup: hostsFile, browse: browse}
 }
 
 // hostsFile knows one name.
@@ -275,7 +276,13 @@ func TestBuilderByHostName(t *testing.T) {
 	m := newMachine(t)
 	var out buffer
 	e := m.emerge("", &out, "lab/b")
-	e.network = lanOf(other, b) // it is heard as well, by a name that does not fit
+	e.network = lanOf(other, b) // it is heard as well, by a name that does not fit, and dialled first
+	dialled := make(chan struct{})
+	b.scripts[0] = func(d *dialog) { close(dialled); d.drain() }
+	e.network.lookup = func(ctx context.Context, network, name string) ([]netip.Addr, error) {
+		<-dialled
+		return hostsFile(ctx, network, name)
+	}
 	e.Builder, e.Port = "localhost", fmt.Sprint(b.addrPort().Port())
 	found, err := e.findBuilder(t.Context(), testCHOST)
 	if err != nil || found.hello.Name != "tower" {

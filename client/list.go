@@ -89,7 +89,7 @@ func (l *ListBuilders) find(ctx context.Context) (rows []listed, why string, err
 	s := l.search(known, &report)
 	answered := make(chan struct{}, moreOffers+1)
 	s.judge = func(a *sighting) error {
-		err := l.isWanted(a)
+		err := l.wants(a)
 		if err == nil {
 			answered <- struct{}{}
 		}
@@ -122,17 +122,9 @@ func (l *ListBuilders) find(ctx context.Context) (rows []listed, why string, err
 
 func (l *ListBuilders) search(known *cache, report *discovery.Report) *search {
 	return &search{
-		sources: l.sources(known, report), judge: l.isWanted, timeout: listMost,
+		sources: l.sources(known, report), judge: l.wants, timeout: listMost,
 		dialer: &dialer{self: wire.Hello{Name: hostName(), Software: l.Version}},
 	}
-}
-
-// isWanted leaves out those that the bare word does not fit.
-func (l *ListBuilders) isWanted(a *sighting) (err error) {
-	if word := l.word(); word != "" {
-		a.fit, err = fit(word, a.how, a.hello)
-	}
-	return err
 }
 
 func onlyAnswered(found []sighting) []sighting {
@@ -165,8 +157,8 @@ func answeredRow(f *sighting) listed {
 	h := f.hello
 	return listed{
 		Name: h.Name, ID: h.ID, Instance: discovery.InstanceName(h.Name, h.ID), Address: f.addr, CHOST: h.CHOST,
-		Arch: h.Arch, CPU: h.CPU, Cores: h.Cores, Load: h.Load, Jobs: h.Jobs, Waiting: h.Waiting, JobLimit: h.JobLimit, Memory: h.Memory,
-		Version: h.Software, Portage: h.Portage, Trust: notVerified, Found: f.ways,
+		Arch: h.Arch, CPU: h.CPU, Cores: h.Cores, Load: h.Load, Jobs: h.Jobs, Waiting: h.Waiting, JobLimit: h.JobLimit,
+		Memory: h.Memory, Version: h.Software, Portage: h.Portage, Trust: notVerified, Found: f.ways,
 	}
 }
 
@@ -175,7 +167,8 @@ func silentRow(f *sighting) listed {
 	a := f.said
 	r := listed{
 		Name: oneLine(cmp.Or(a.Name, f.label), 64), ID: a.ID, CHOST: a.CHOST, Arch: a.Arch, CPU: a.CPU,
-		Cores: a.Cores, Load: a.Load, Jobs: a.Jobs, JobLimit: a.JobLimit, Memory: a.Memory, Version: a.Software, Trust: notVerified, Found: []string{f.how},
+		Cores: a.Cores, Load: a.Load, Jobs: a.Jobs, JobLimit: a.JobLimit, Memory: a.Memory, Version: a.Software,
+		Trust: notVerified, Found: []string{f.how},
 		Error: reasonLine(f.err),
 	}
 	if a.ID != "" {

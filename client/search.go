@@ -3,14 +3,10 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"lantage/discovery"
 )
 
 // Times of the search for a builder.
@@ -199,118 +195,6 @@ func (f *sighting) credit(offered []candidate) {
 	for _, a := range addrs {
 		if !slices.Contains(f.builder.addrs, a) {
 			f.builder.addrs = append(f.builder.addrs, a)
-		}
-	}
-}
-
-// errNoBuilder is the absence of a builder, with the reason in words.
-type errNoBuilder struct{ why string }
-
-func (e *errNoBuilder) Error() string { return e.why }
-
-// findBuilder returns the builder that a job goes to: the one that was named, or the best there is.
-func (e *Emerge) findBuilder(ctx context.Context, chost string) (*builder, error) {
-	known := openCache(e.cacheFile(e.Environ), time.Now())
-	var report discovery.Report
-	s := search{
-		sources: e.sources(known, &report), dialer: e.dialer(chost), timeout: searchTimeout,
-		settle: func(a *sighting) time.Duration {
-			if known.only(a.hello.ID) || e.word() != "" && a.fit == fitsExactly {
-				return 0
-			}
-			return settleTime
-		},
-	}
-	if e.fixed() {
-		s.timeout = dialTimeout
-	}
-	s.judge = func(a *sighting) (err error) {
-		if word := e.word(); word != "" {
-			if a.fit, err = fit(word, a.how, a.hello); err != nil {
-				return err
-			}
-		}
-		if why := unsuitable(a.hello, chost); why != "" {
-			return errors.New(why)
-		}
-		return nil
-	}
-	found, err := s.run(ctx)
-	var suitable []sighting
-	var answered []sighting
-	for _, f := range found {
-		if f.err == nil {
-			suitable = append(suitable, f)
-		}
-		if f.builder != nil {
-			answered = append(answered, f)
-		}
-	}
-	if ctx.Err() != nil {
-		closeAll(suitable, nil)
-		return nil, ctx.Err()
-	}
-	known.note(answered, time.Now())
-	if len(suitable) == 0 {
-		x := explanation{where: &e.Where, found: found, report: report, err: err}
-		return nil, &errNoBuilder{x.short()}
-	}
-	best, why, err := e.choose(suitable, known)
-	closeAll(suitable, best)
-	if err != nil {
-		return nil, err
-	}
-	e.say("%s", whyPicked(best, why))
-	return best, nil
-}
-
-// choose picks the builder and says why it is that one.
-func (w *Where) choose(suitable []sighting, known *cache) (*builder, string, error) {
-	if word := w.word(); word != "" {
-		suitable = fitting(suitable)
-		if len(suitable) > 1 {
-			return nil, "", fmt.Errorf("--builder=%s fits %s; write an instance: %s", word,
-				count(len(suitable), "builder"), strings.Join(instances(suitable), ", "))
-		}
-	}
-	var list []*builder
-	for _, s := range suitable {
-		list = append(list, s.builder)
-	}
-	best := pick(list)
-	switch {
-	case len(list) > 1 && !freeSlot(best.hello):
-		return best, fmt.Sprintf("the shortest wait of %d", len(list)), nil
-	case len(list) > 1:
-		return best, fmt.Sprintf("the freest of %d", len(list)), nil
-	case len(w.hosts()) == 1:
-		return best, "it was named", nil
-	case known.only(best.hello.ID) && slices.Contains(suitable[0].ways, byCache):
-		return best, "the one that is known", nil
-	}
-	return best, "the only one that answered", nil
-}
-
-// fitting leaves those that fit the bare word best.
-func fitting(found []sighting) []sighting {
-	best := slices.MinFunc(found, func(a, b sighting) int { return a.fit - b.fit }).fit
-	return slices.DeleteFunc(slices.Clone(found), func(s sighting) bool { return s.fit != best })
-}
-
-// instances are names that tell builders apart, with their addresses.
-func instances(found []sighting) []string {
-	var list []string
-	for _, f := range found {
-		list = append(list, discovery.InstanceName(f.hello.Name, f.hello.ID)+" ("+f.addr+")")
-	}
-	slices.Sort(list)
-	return list
-}
-
-func closeAll(found []sighting, but *builder) {
-	for _, f := range found {
-		if f.builder != but {
-			f.conn.Close()
 		}
 	}
 }

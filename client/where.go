@@ -235,6 +235,14 @@ func fit(word string, how string, h wire.Hello) (int, error) {
 	return 0, errOther
 }
 
+// wants leaves out a builder that the bare word does not fit.
+func (w *Where) wants(a *sighting) (err error) {
+	if word := w.word(); word != "" {
+		a.fit, err = fit(word, a.how, a.hello)
+	}
+	return err
+}
+
 // cacheFile is where the builders are that are known from before: below /var/cache for root, and where the
 // XDG base directory specification puts what can be lost for others.
 func (w *Where) cacheFile(environ []string) string {

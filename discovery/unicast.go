@@ -123,7 +123,8 @@ func (r *resolver) exchange(ctx context.Context, q dns.Question) (*dns.Msg, erro
 		case answer.Rcode == dns.RcodeSuccess || answer.Rcode == dns.RcodeNameError:
 			return answer, nil
 		default:
-			errs = append(errs, fmt.Errorf("DNS server %s: %s for %s", server, dns.RcodeToString[answer.Rcode], q.Name))
+			code := dns.RcodeToString[answer.Rcode]
+			errs = append(errs, fmt.Errorf("DNS server %s: %s for %s", server, code, q.Name))
 		}
 	}
 	return nil, errors.Join(errs...)

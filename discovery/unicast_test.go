@@ -49,7 +49,7 @@ srv-host=_lantage._tcp.service.consul.test,node2.consul.test,8473,20
 srv-host=_lantage._tcp.service.consul.test,node1.consul.test,31234,10
 host-record=node1.consul.test,10.1.2.4
 host-record=node2.consul.test,10.1.2.5
-ptr-record=_lantage._tcp.odd.test,some\032where._lantage._tcp.elsewhere.test
+ptr-record=_lantage._tcp.odd.test,tower-abc123._lantage._tcp.sd.test
 srv-host=_lantage._tcp.odd.test,local.odd.test,8473
 host-record=local.odd.test,127.0.0.1
 `
