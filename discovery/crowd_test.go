@@ -64,6 +64,9 @@ func TestColdStart(t *testing.T) {
 				took = append(took, h2.do(order{Op: "cold"}).After)
 			}
 			took.check(t, c.name, c.share, c.bound)
+			if !c.loss {
+				took.check(t, c.name+", tail", .99, 100*time.Millisecond)
+			}
 			if slow := took.at(.99); !c.loss && slow > 100*time.Millisecond {
 				t.Errorf("the 99th percentile is %v; want at most 100ms", slow)
 			}
