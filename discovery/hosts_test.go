@@ -145,10 +145,12 @@ func TestNamedInterface(t *testing.T) {
 func TestResume(t *testing.T) {
 	h1, h2 := newLab(t).lan(IPv4)
 	h1.advertise(id1)
-	h1.browse().untilSeen(patience, id1)
+	b := h1.browse()
+	b.untilSeen(patience, id1)
+	b.stop() // it would ask, and have sockets, too
 	before := h1.sockets()
 	time.Sleep(4 * time.Second) // the announcements of the start are over
-	b := h2.listen()
+	b = h2.listen()
 	begin := time.Now()
 	h1.do(order{Op: "resume"})
 	b.untilSeen(patience, id1)
