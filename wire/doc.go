@@ -52,7 +52,7 @@
 // A member of StreamResults is named "binpkgs/" or "logs/" and then its Result's Path. Members come in the
 // order of their result events, each after its own; other events may come in between.
 //
-// A connection has one of three requests, or none: submit, attach, or cancel. On the connection that submits
+// A connection has one of three requests, or none: submit, attach, or cancel, after any number of syncs. On the connection that submits
 // or watches a job a cancel of it may follow at any time; done then comes when the job has ended. A cancel
 // that is the first request is answered by accepted, and by done when the job has ended; nothing else is
 // sent.
@@ -65,13 +65,33 @@
 // who knows it may attach and cancel. A connection that ends without done is a lost builder, which is another
 // error than a build that failed.
 //
+// # The client's root
+//
+// A builder that offers the base "client" keeps copies of its clients' roots. Before a submit, or for its own sake,
+// a client brings its copy up to date:
+//
+//	sync (Sync) ---------------------->
+//	<------------------------------ copy          (Copy) what the builder has of this client
+//	list (List) ---------------------->          unless that is all that is wanted; and
+//	data/end of StreamList ----------->          gzip of the list of the root, or of what changed in it
+//	<----------------------------- wants          (Wants), or error (no room …)
+//	<--------- data/end of StreamWants           which files of the list it has not got in any form
+//	data/end of StreamContents ------->          gzip of their contents, in the same order
+//	                                             list … StreamContents again, if files changed while they were read
+//	commit (Commit) ------------------>
+//	<------------------------------ copy          the new copy is whole, verified, and in use from now on
+//
+// Each of these streams begins anew with each list. The format of a list is that of package rootfs. Identity names the
+// client and is a secret: who knows it may build on the copy. A sync with Forget is answered by a copy without a digest.
+// What came of a sync that was cut short is kept, and not wanted again.
+//
 // Either side may send error instead of any message, the hello too, and close. Codes are in error.go. Who has
 // said the last word, done or error, ends its own direction only and waits a few seconds for the other side
 // to close: what was sent last would else be lost with what was not yet read.
 //
 // # Version history
 //
-//	1  the first.
+//	1  the first. Sync came later: it is only asked of builders whose hello offers the base "client".
 package wire
 
 import "time"

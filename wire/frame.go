@@ -22,6 +22,11 @@ const (
 	TypeDone     Type = 9
 	TypeData     Type = 10
 	TypeEnd      Type = 11
+	TypeSync     Type = 12
+	TypeCopy     Type = 13
+	TypeList     Type = 14
+	TypeWants    Type = 15
+	TypeCommit   Type = 16
 )
 
 const (
@@ -38,7 +43,8 @@ type Frame struct {
 // maxBody is the ceiling of a frame's body by its type, or an error for a type that is not ours.
 func maxBody(t Type) (uint32, error) {
 	switch t {
-	case TypeHello, TypeError, TypeSubmit, TypeAttach, TypeCancel, TypeAccepted, TypeEvent, TypeDone:
+	case TypeHello, TypeError, TypeSubmit, TypeAttach, TypeCancel, TypeAccepted, TypeEvent, TypeDone,
+		TypeSync, TypeCopy, TypeList, TypeWants, TypeCommit:
 		return MaxControl, nil
 	case TypeData:
 		return 1 + MaxData, nil

@@ -14,7 +14,16 @@ type Job struct {
 	Env      []string  `json:"env,omitempty"`  // NAME=value: Portage variables of the user's environment
 	Base     string    `json:"base,omitempty"` // the base asked for; empty: the builder's choice
 	Log      bool      `json:"log,omitempty"`  // send StreamLog
+
+	// Of the base client: whose copy, and the digest of the list that it must have.
+	Identity string `json:"identity,omitempty"`
+	Root     string `json:"root,omitempty"`
+	// Agree asks a builder to decline where its own repositories are in another state than the client's.
+	Agree bool `json:"agree,omitempty"`
 }
+
+// BaseClient is the name of the base that is a copy of the client's own root.
+const BaseClient = "client"
 
 // Package is one package of a job: exactly this version from exactly this repository.
 type Package struct {
@@ -32,6 +41,7 @@ type Profile struct {
 type Repo struct {
 	Name     string `json:"name"`
 	Location string `json:"location"`
+	Revision string `json:"revision,omitempty"` // the state that it is in, where Job.Agree asks for it
 }
 
 // Attach asks to watch a job that was submitted before.

@@ -16,6 +16,10 @@ const (
 	StreamInputs  Stream = 1 // client to builder: tar.gz of the client's configuration
 	StreamResults Stream = 2 // builder to client: tar.gz of binpkgs and logs of failed packages
 	StreamLog     Stream = 3 // builder to client: text of the build logs, each line prefixed with its package
+
+	StreamList     Stream = 4 // client to builder: gzip of a list of the client's root, or of a change to one
+	StreamWants    Stream = 5 // builder to client: which contents it wants, see WantsWriter
+	StreamContents Stream = 6 // client to builder: gzip of those contents, see ContentsWriter
 )
 
 // castagnoli has instructions of its own in today's processors.

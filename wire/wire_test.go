@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -59,7 +60,7 @@ func TestGoldenBytes(t *testing.T) {
 			func(c *Conn) error {
 				return c.Send(TypeSubmit, Job{
 					ID: "00", Packages: []Package{{"a/b-1", "gentoo"}}, Profile: Profile{"gentoo", "x"},
-					Repos: []Repo{{"gentoo", "/r"}}, Log: true,
+					Repos: []Repo{{Name: "gentoo", Location: "/r"}}, Log: true,
 				})
 			},
 			"\x04\x00\x00\x00\xb2" +
@@ -273,10 +274,11 @@ func TestMessagesRoundTrip(t *testing.T) {
 			"id", "laptop", "x86_64-pc-linux-gnu",
 			[]Package{{"a/b-1", "gentoo"}},
 			Profile{"gentoo", "x"},
-			[]Repo{{"gentoo", "/r"}},
+			[]Repo{{"gentoo", "/r", "r1"}},
 			[]string{"USE=x"},
-			"host", true,
+			"host", true, "i", "r", true,
 		},
+		&Sync{"i", "laptop", "x86_64-pc-linux-gnu", true}, &Copy{"d", "f", 1, 2, true}, &List{"d"}, &Wants{1, 2, 3}, &Commit{"f"},
 		&Attach{"id", 1, []string{"x"}, true}, &Cancel{"id"}, &Accepted{"id", "host"}, &event,
 		&Done{OutcomeFailed, "text", []PackageResult{{"a/b-1", StateFailed, "compile", "text"}}},
 	} {
@@ -284,7 +286,7 @@ func TestMessagesRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := newLike(v)
+		got := reflect.New(reflect.TypeOf(v).Elem()).Interface()
 		if err := json.Unmarshal(body, got); err != nil {
 			t.Fatal(err)
 		}
@@ -292,24 +294,6 @@ func TestMessagesRoundTrip(t *testing.T) {
 			t.Errorf("%T (-sent +got):\n%s", v, diff)
 		}
 	}
-}
-
-func newLike(v any) any {
-	switch v.(type) {
-	case *Hello:
-		return new(Hello)
-	case *Job:
-		return new(Job)
-	case *Attach:
-		return new(Attach)
-	case *Cancel:
-		return new(Cancel)
-	case *Accepted:
-		return new(Accepted)
-	case *Event:
-		return new(Event)
-	}
-	return new(Done)
 }
 
 // TestWritersDoNotMix lets many goroutines write at once: each frame must arrive whole, and each stream in
