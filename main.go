@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 
 	"lantage/build"
 	"lantage/client"
@@ -33,6 +34,9 @@ type cli struct {
 	Port       string   `help:"The builder's port, where --builder or LANTAGE_HOST does not say it." placeholder:"PORT" env:"LANTAGE_PORT"`
 	Builders   []string `hidden:"" placeholder:"HOST" help:"The only builders there are: host names or addresses."`
 	Domains    []string `help:"Look for builders in these DNS domains, too." placeholder:"DOMAIN"`
+	Base       string   `default:"auto" placeholder:"BASE" help:"What the packages are built on: client, a copy of this machine's root; host, the builder's own; or a directory of the builder's. auto is client for root, and for others host where it is equal (${default})."`
+	Copy       []string `hidden:"" placeholder:"PATH" help:"Directories of this machine that are part of its copy, too."`
+	NoCopy     []string `hidden:"" placeholder:"PATH" help:"Files and directories of this machine that are not part of its copy."`
 	NoInstall  bool     `help:"Keep the binary packages in an archive and print how to install them."`
 	NoFallback bool     `help:"Without a builder, stop instead of building here."`
 	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
@@ -40,6 +44,9 @@ type cli struct {
 	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own."`
 	Serve        serveCmd        `cmd:"" help:"Be a builder."`
 	ListBuilders listBuildersCmd `cmd:"" help:"Show the builders on the LAN."`
+	Sync         syncCmd         `cmd:"" help:"Bring a builder's copy of this machine's root up to date."`
+	GC           gcCmd           `cmd:"" name:"gc" help:"Make room on a builder's disk."`
+	Trust        trustCmd        `cmd:"" help:"On a builder: whose roots are copied and built on."`
 	Version      versionCmd      `cmd:"" help:"Show the version."`
 	BuildRoot    buildRootCmd    `cmd:"" hidden:""`
 }
@@ -51,9 +58,9 @@ type emergeCmd struct {
 type serveCmd struct {
 	Listen      string   `default:":8473" placeholder:"ADDR:PORT" help:"Where to listen (${default})."`
 	Name        string   `placeholder:"NAME" help:"What clients call this builder (the host name)."`
-	StateDir    string   `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Where caches and jobs live (${default})."`
+	StateDir    string   `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Where copies, caches and jobs live (${default})."`
 	MaxJobs     int      `default:"1" placeholder:"N" help:"How many jobs run at once (${default})."`
-	Bases       []string `default:"host" placeholder:"BASE" help:"What jobs are built on: host, or a directory with a whole system (${default})."`
+	Bases       []string `default:"auto" placeholder:"BASE" help:"What jobs are built on: client, copies of the clients' roots; host, this machine; a directory with a whole system. auto is client, and host on Gentoo (${default})."`
 	NoAdvertise bool     `help:"Do not announce this builder by mDNS."`
 	Interface   []string `placeholder:"NAME" help:"Announce on these interfaces only."`
 }
@@ -62,6 +69,39 @@ type listBuildersCmd struct {
 	JSON  bool          `name:"json" help:"As JSON, for programs."`
 	Wait  time.Duration `placeholder:"TIME" help:"How long to listen for answers (1.2s, and 2.5s if there is none)."`
 	Watch bool          `help:"Go on, and show what changes, until Ctrl-C."`
+}
+
+type syncCmd struct {
+	Full       bool `help:"Look at every file, also where nothing seems to have changed."`
+	ShowInputs bool `help:"Show what is copied and what is not, and copy nothing."`
+	Forget     bool `help:"Have the builder remove its copy."`
+}
+
+type gcCmd struct {
+	StateDir string        `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Of lantage serve (${default})."`
+	Contents time.Duration `default:"${keepContents}" placeholder:"TIME" help:"How long files stay that are in no root any more (${default})."`
+	Unused   time.Duration `default:"${keepUnused}" placeholder:"TIME" help:"How long copies, PKGDIRs and distfiles stay that nobody uses (${default})."`
+	MaxSize  int64         `placeholder:"MIB" help:"What the copies may take; those of the clients that did not come for longest go."`
+	Forget   string        `placeholder:"CLIENT" help:"Remove the copy of this client alone."`
+	DryRun   bool          `short:"n" help:"Only say what would go."`
+}
+
+type trustCmd struct {
+	StateDir string `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Of lantage serve (${default})."`
+
+	List   trustListCmd   `cmd:"" help:"Show the clients."`
+	Revoke trustRevokeCmd `cmd:"" help:"Take nothing of a client any more, and offer to remove what there is."`
+	Allow  trustAllowCmd  `cmd:"" help:"Take a revocation back."`
+}
+
+type trustListCmd struct{}
+
+type trustRevokeCmd struct {
+	Client string `arg:"" help:"Its name, or ID, or the beginning of that."`
+}
+
+type trustAllowCmd struct {
+	Client string `arg:"" help:"Its name, or ID, or the beginning of that."`
 }
 
 type versionCmd struct{}
@@ -107,6 +147,7 @@ func newParser(c *cli, files []string, options ...kong.Option) (*kong.Kong, erro
 			"Each flag may stand in " + client.ConfigFile + ", too: its name = \"value\"; those of a command below [its name]. " +
 			"There, builders = [\"host\", …] says which builders there are."),
 		kong.Configuration(readSettings, files...),
+		kong.Vars{"keepContents": daemon.KeepContents.String(), "keepUnused": daemon.KeepUnused.String()},
 	}, options...)...)
 }
 
@@ -142,7 +183,7 @@ func (c *cli) where() client.Where {
 // Run does what emerge does.
 func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return (&client.Emerge{
-		Args: e.Args, Where: c.where(), NoInstall: c.NoInstall, NoFallback: c.NoFallback,
+		Args: e.Args, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback,
 		Verbose: c.Verbose, Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
 	}).Run(ctx)
 }
@@ -153,6 +194,44 @@ func (l *listBuildersCmd) Run(ctx context.Context, c *cli, io stdio) error {
 		Where: c.where(), Wait: l.Wait, JSON: l.JSON, Watch: l.Watch, Version: version,
 		Environ: os.Environ(), Stdout: io.out,
 	}).Run(ctx)
+}
+
+// Run brings the copy of this machine's root up to date.
+func (s *syncCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	return (&client.Sync{
+		Where: c.where(), Copy: c.Copy, NoCopy: c.NoCopy, Full: s.Full, ShowInputs: s.ShowInputs, Forget: s.Forget,
+		Version: version, Environ: os.Environ(), Stdout: io.out, Stderr: io.err,
+	}).Run(ctx)
+}
+
+// Run makes room.
+func (g *gcCmd) Run(ctx context.Context, io stdio) error {
+	return (&daemon.GC{
+		StateDir: g.StateDir, Contents: g.Contents, Unused: g.Unused, MaxBytes: g.MaxSize << 20, DryRun: g.DryRun,
+		Forget: g.Forget, Stdout: io.out, Logger: slog.New(slog.NewTextHandler(io.err, nil)),
+	}).Run(ctx)
+}
+
+func (t *trustCmd) trust(io stdio) *daemon.Trust {
+	return &daemon.Trust{
+		StateDir: t.StateDir, Stdin: io.in, Stdout: io.out, Ask: term.IsTerminal(int(io.in.Fd())),
+		Logger: slog.New(slog.NewTextHandler(io.err, nil)),
+	}
+}
+
+// Run shows the clients.
+func (*trustListCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	return c.Trust.trust(io).List(ctx)
+}
+
+// Run revokes a client.
+func (t *trustRevokeCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	return c.Trust.trust(io).Revoke(ctx, t.Client)
+}
+
+// Run allows a client again.
+func (t *trustAllowCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	return c.Trust.trust(io).Allow(ctx, t.Client)
 }
 
 // Run serves as a builder until a signal ends it.

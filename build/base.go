@@ -23,12 +23,28 @@ type Base interface {
 	// Masks are directories, as seen inside, whose contents jobs must not see, and files that they must not
 	// see.
 	Masks() (dirs, files []string)
-	// Query runs a command of the base's own Portage that changes nothing, such as portageq, and returns
-	// its output.
-	Query(ctx context.Context, argv ...string) ([]byte, error)
 	// Fingerprint changes when packages are merged into the base: a job that sees it change does not trust
 	// its results.
 	Fingerprint() (string, error)
+	// adapt says what of a job can be built on the base, and what the build root needs for it.
+	adapt(ctx context.Context, job Job) (adapted, error)
+}
+
+// OwnBase is a base that the builder has of its own.
+type OwnBase interface {
+	Base
+	// Query runs a command of the base's own Portage that changes nothing, such as portageq, and returns
+	// its output.
+	Query(ctx context.Context, argv ...string) ([]byte, error)
+}
+
+// adapted is a job as it is built on a base.
+type adapted struct {
+	pkgs      []Package       // what is built, in order
+	declined  []PackageReport // what cannot be, and why
+	pkgDir    string          // the job's PKGDIR, below the builder's directory for them: a build settings key, see key.go
+	binds     []bind          // what the base does not have
+	roDistDir string          // where distfiles of the base are seen inside, if there are any
 }
 
 // Layer is one read-only tree of a base.
@@ -142,6 +158,8 @@ func (HostBase) Query(ctx context.Context, argv ...string) ([]byte, error) {
 // Fingerprint implements Base.
 func (HostBase) Fingerprint() (string, error) { return vdbFingerprint("/") }
 
+func (b HostBase) adapt(ctx context.Context, job Job) (adapted, error) { return adaptOwn(ctx, b, job) }
+
 // DirBase is a directory with a whole system in it, such as an unpacked stage3.
 type DirBase struct{ Dir string }
 
@@ -164,6 +182,8 @@ func (b DirBase) Query(ctx context.Context, argv ...string) ([]byte, error) {
 
 // Fingerprint implements Base.
 func (b DirBase) Fingerprint() (string, error) { return vdbFingerprint(b.Dir) }
+
+func (b DirBase) adapt(ctx context.Context, job Job) (adapted, error) { return adaptOwn(ctx, b, job) }
 
 // query runs a command in the system below root.
 func query(ctx context.Context, root string, argv []string) ([]byte, error) {

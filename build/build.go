@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"lantage/gentoo"
 )
@@ -34,6 +33,12 @@ type Job struct {
 	Base     string        // the name of the base asked for; empty: the preferred one
 	Env      []string      // NAME=value: the client's Portage variables that change what is built
 	Log      string        // file that takes all build logs, each line prefixed with its package
+
+	// Root is the copy of the client's root that the job is built on; nil: it is built on Base.
+	Root *Root
+	// Revisions are the states of the client's repositories, by name, where the job is declined unless the base's are
+	// the same.
+	Revisions map[string]string
 }
 
 // Package is one package of a job.
@@ -113,7 +118,7 @@ func (e *DeclineError) Error() string { return e.Reason }
 // Runner runs jobs. Its fields are set before the first Run and not changed.
 type Runner struct {
 	StateDir string       // for PKGDIRs and distfiles; jobs' directories are on the same file system
-	Bases    []Base       // what jobs may be built on, the preferred one first
+	Bases    []OwnBase    // what jobs without a Root may be built on, the preferred one first
 	Cores    int          // CPUs that jobs may use
 	Memory   int64        // bytes that jobs may use
 	Logger   *slog.Logger // what the daemon's owner reads
@@ -122,85 +127,40 @@ type Runner struct {
 	ranges idRanges
 }
 
-// Check says whether this machine can make build roots, by making one on each base, running nothing in it,
-// and removing it.
-func (r *Runner) Check(ctx context.Context) error {
-	for _, base := range r.Bases {
-		if err := r.check(ctx, base); err != nil {
-			return fmt.Errorf("cannot make a build root on the %s base: %w", base.Name(), err)
-		}
-	}
-	return nil
-}
-
-func (r *Runner) check(ctx context.Context, base Base) error {
-	jobs := filepath.Join(r.StateDir, "jobs") // whose leftovers are removed
-	if err := os.MkdirAll(jobs, 0o700); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp(jobs, "check-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	first, release := r.ranges.take()
-	defer release()
-	layers, err := base.Layers()
-	if err != nil {
-		return err
-	}
-	s := &rootSpec{Dir: dir, FirstID: first, Layers: layers, Argv: []string{"/bin/true"}, Env: baseEnv()}
-	s.MaskDirs, s.Remove = base.Masks()
-	if err := s.prepare(); err != nil {
-		return err
-	}
-	output, err := os.Create(filepath.Join(dir, "out"))
-	if err != nil {
-		return err
-	}
-	defer output.Close()
-	p := start(ctx, s, output)
-	err = <-p.started
-	<-p.done
-	if err == nil && (p.err != nil || p.code != 0) {
-		err = fmt.Errorf("/bin/true ended with %d (%v): %s", p.code, p.err, tailText(output, 1<<10))
-	}
-	return err
-}
-
 // Run runs a job to its end and reports. It calls emit, from one goroutine, for each step. Results stay
 // readable until the caller removes the job's directory. The error says why there is no report: a
 // DeclineError, ctx's error when the job was cancelled, or a fault of this machine. When Run returns no
 // process and no mount of the job is left.
 func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, error) {
-	base := r.Bases[0]
-	if job.Base != "" {
-		i := slices.IndexFunc(r.Bases, func(b Base) bool { return b.Name() == job.Base })
-		if i < 0 {
-			return Report{}, &DeclineError{fmt.Sprintf("there is no base %q here", job.Base)}
+	base, err := r.base(job)
+	if err != nil {
+		return Report{}, err
+	}
+	if job.Root != nil {
+		if err := r.proveRoot(ctx, job.Root); err != nil {
+			return Report{}, err
 		}
-		base = r.Bases[i]
 	}
-	repos, err := findRepos(ctx, base, job)
+	a, err := base.adapt(ctx, job)
 	if err != nil {
 		return Report{}, err
 	}
-	pkgs, declined := buildable(job, repos)
-	if len(pkgs) == 0 {
-		return Report{Packages: declined}, nil
+	if len(a.pkgs) == 0 {
+		return Report{Packages: a.declined}, nil
 	}
-	key, err := settingsKey(job, base.Name(), repos)
-	if err != nil {
-		return Report{}, err
-	}
-	unlock, ok := r.keys.lock(key, ctx.Done())
+	unlock, ok := r.keys.lock(a.pkgDir, ctx.Done())
 	if !ok {
 		return Report{}, ctx.Err()
 	}
 	defer unlock()
+	letGo, err := holdPkgDir(r.pkgDir(a))
+	if err != nil {
+		return Report{}, err
+	}
+	defer letGo()
 	first, release := r.ranges.take()
 	defer release()
-	spec, pkgDir, err := r.spec(job, base, repos, pkgs, key, first)
+	spec, err := r.spec(job, base, a, first)
 	if err != nil {
 		return Report{}, err
 	}
@@ -209,10 +169,26 @@ func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, er
 			r.Logger.Warn("a build root could not be removed", "job", job.ID, "error", err)
 		}
 	}()
-	report, err := r.emerge(ctx, job, base, spec, pkgDir, pkgs, emit)
-	report.Packages = inOrder(job, append(report.Packages, declined...))
+	report, err := r.emerge(ctx, job, base, spec, r.pkgDir(a), a.pkgs, emit)
+	report.Packages = inOrder(job, append(report.Packages, a.declined...))
 	return report, err
 }
+
+// base returns what a job is built on.
+func (r *Runner) base(job Job) (Base, error) {
+	if job.Root != nil {
+		return ClientBase{job.Root}, nil
+	}
+	for i, b := range r.Bases {
+		if b.Name() == job.Base || job.Base == "" && i == 0 {
+			return b, nil
+		}
+	}
+	return nil, &DeclineError{fmt.Sprintf("there is no base %q here", job.Base)}
+}
+
+// pkgDir is where on this machine a job's PKGDIR is.
+func (r *Runner) pkgDir(a adapted) string { return filepath.Join(r.StateDir, PkgDirs, a.pkgDir) }
 
 // emerge runs the job's emerge in its build root and follows it.
 func (r *Runner) emerge(

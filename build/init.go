@@ -31,6 +31,9 @@ func initMain() (int, error) {
 	if err := prove(spec); err != nil {
 		return 0, fmt.Errorf("the build root does not isolate, so nothing is run in it: %w", err)
 	}
+	if len(spec.Argv) == 0 {
+		return 0, nil
+	}
 	return runAndReap(spec)
 }
 

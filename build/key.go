@@ -7,11 +7,12 @@ import (
 	"hash"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+
+	"lantage/gentoo"
 )
 
 // The build settings key names the PKGDIR of a job. It is a hash of everything that changes what is built
@@ -40,14 +41,9 @@ var checkedVariables = map[string]bool{
 func settingsKey(job Job, base string, repos []repoOnBuilder) (string, error) {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "1\n%q %q %q\n", base, job.Profile.Repo, job.Profile.Path)
-	env := slices.Sorted(slices.Values(job.Env))
-	for _, v := range env {
-		if name, _, _ := strings.Cut(v, "="); !checkedVariables[name] {
-			fmt.Fprintf(sum, "env %q\n", v)
-		}
-	}
+	hashEnv(sum, job.Env)
 	for _, r := range repos {
-		revision, err := repoRevision(r.source)
+		revision, err := gentoo.RepoRevision(r.source)
 		if err != nil {
 			return "", err
 		}
@@ -57,6 +53,15 @@ func settingsKey(job Job, base string, repos []repoOnBuilder) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("%x", sum.Sum(nil)[:16]), nil
+}
+
+// hashEnv hashes the variables of a client's environment that matter.
+func hashEnv(sum hash.Hash, env []string) {
+	for _, v := range slices.Sorted(slices.Values(env)) {
+		if name, _, _ := strings.Cut(v, "="); !checkedVariables[name] {
+			fmt.Fprintf(sum, "env %q\n", v)
+		}
+	}
 }
 
 // hashConfig hashes the files below an etc/portage that matter, in order of their names.
@@ -129,56 +134,6 @@ func statements(text string) []string {
 	}
 	end()
 	return list
-}
-
-// repoRevision says which state an ebuild repository is in: by its synchronisation stamp, else by its git
-// commit, else by the names, sizes and times of its files.
-func repoRevision(dir string) (string, error) {
-	for _, f := range []string{"metadata/timestamp.commit", "metadata/timestamp.chk"} {
-		if b, err := os.ReadFile(filepath.Join(dir, f)); err == nil {
-			return string(b), nil
-		}
-	}
-	if commit, ok := gitHead(filepath.Join(dir, ".git")); ok {
-		return commit, nil
-	}
-	sum := sha256.New()
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		fi, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if !d.IsDir() {
-			fmt.Fprintf(sum, "%q %d %d\n", p[len(dir):], fi.Size(), fi.ModTime().UnixNano())
-		}
-		return nil
-	})
-	return fmt.Sprintf("%x", sum.Sum(nil)), err
-}
-
-// gitHead reads the commit that a repository is at (gitrepository-layout(5)).
-func gitHead(dir string) (string, bool) {
-	head, err := os.ReadFile(filepath.Join(dir, "HEAD"))
-	if err != nil {
-		return "", false
-	}
-	ref, isRef := strings.CutPrefix(strings.TrimSpace(string(head)), "ref: ")
-	if !isRef {
-		return ref, true
-	}
-	if b, err := os.ReadFile(filepath.Join(dir, path.Clean("/"+ref))); err == nil {
-		return strings.TrimSpace(string(b)), true
-	}
-	packed, _ := os.ReadFile(filepath.Join(dir, "packed-refs"))
-	for line := range strings.Lines(string(packed)) {
-		if commit, name, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name == ref {
-			return commit, true
-		}
-	}
-	return "", false
 }
 
 // keyLocks lets one job at a time use a PKGDIR: the second of two equal jobs then finds what the first has

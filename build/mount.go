@@ -1,6 +1,7 @@
 package build
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,6 +94,26 @@ func (t tree) write(f plainFile, uid int) error {
 		return err
 	}
 	return file.Close()
+}
+
+// appendMakeConf appends text to the make.conf of the tree (make.conf(5)): a file or a directory of them, in its new
+// place or the old one.
+func (t tree) appendMakeConf(text string, uid int) error {
+	const usual = insideConfig + "/make.conf"
+	for _, path := range []string{usual, "/etc/make.conf"} {
+		fd, err := t.open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_NONBLOCK)
+		switch {
+		case err == nil:
+			f := os.NewFile(uintptr(fd), path)
+			_, err := f.WriteString(text)
+			return errors.Join(err, f.Close())
+		case errors.Is(err, unix.EISDIR):
+			return t.write(plainFile{path + "/zzz-lantage", 0o644, []byte(text)}, uid)
+		case !errors.Is(err, unix.ENOENT):
+			return err
+		}
+	}
+	return t.write(plainFile{usual, 0o644, []byte(text)}, uid)
 }
 
 // attach moves a detached mount (a descriptor from cloneTree or fsmount) to path inside the tree.

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,7 +48,7 @@ type repoOnBuilder struct {
 }
 
 // findRepos matches the client's repositories with the base's, and checks that the job's profile is there.
-func findRepos(ctx context.Context, base Base, job Job) ([]repoOnBuilder, error) {
+func findRepos(ctx context.Context, base OwnBase, job Job) ([]repoOnBuilder, error) {
 	out, err := base.Query(ctx, "portageq", "repos_config", "/")
 	if err != nil {
 		return nil, fmt.Errorf("the %s base's Portage does not answer: %w", base.Name(), err)
@@ -110,61 +109,102 @@ func buildable(job Job, repos []repoOnBuilder) (pkgs []Package, declined []Packa
 	return pkgs, declined
 }
 
-// spec makes the directories of a job's build root and describes it. It returns the job's PKGDIR on this
-// machine too.
-func (r *Runner) spec(
-	job Job, base Base, repos []repoOnBuilder, pkgs []Package, key string, first int,
-) (*rootSpec, string, error) {
+// adaptOwn is adapt for the bases that the builder has of its own: the client's configuration is put into them, and the
+// repositories are shown where the client has them.
+func adaptOwn(ctx context.Context, base OwnBase, job Job) (adapted, error) {
+	repos, err := findRepos(ctx, base, job)
+	if err != nil {
+		return adapted{}, err
+	}
+	if err := agree(job, repos); err != nil {
+		return adapted{}, err
+	}
+	var a adapted
+	if a.pkgs, a.declined = buildable(job, repos); len(a.pkgs) == 0 {
+		return a, nil
+	}
+	if a.pkgDir, err = settingsKey(job, base.Name(), repos); err != nil {
+		return adapted{}, err
+	}
+	if err := writeProfile(job, repos); err != nil {
+		return adapted{}, err
+	}
+	a.binds = []bind{{Source: filepath.Join(job.Inputs, insideConfig), Target: insideConfig, IDMap: true}}
+	var hidden rootSpec
+	hidden.MaskDirs, _ = base.Masks()
+	for _, repo := range repos {
+		if repo.location != repo.Location || hidden.masked(repo.Location) {
+			a.binds = append(a.binds, bind{Source: repo.source, Target: repo.Location, IDMap: true, ReadOnly: true})
+		}
+	}
 	layers, err := base.Layers()
 	if err != nil {
-		return nil, "", err
+		return adapted{}, err
+	}
+	distDir := filepath.Join(layers[0].Source, insideDistDir)
+	if fi, err := os.Stat(distDir); err == nil && fi.IsDir() {
+		a.roDistDir = insideDistDir + "-builder"
+		a.binds = append(a.binds, bind{Source: distDir, Target: a.roDistDir, IDMap: true, ReadOnly: true})
+	}
+	return a, nil
+}
+
+// agree declines a job whose repositories are in another state here, if it asks for that: what is built would be another
+// package than the client's own.
+func agree(job Job, repos []repoOnBuilder) error {
+	for name, want := range job.Revisions {
+		i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == name })
+		if i < 0 { // declined package by package
+			continue
+		}
+		have, err := gentoo.RepoRevision(repos[i].source)
+		if err != nil {
+			return err
+		}
+		if have != want {
+			return &DeclineError{fmt.Sprintf("its repository %q is in another state than this machine's, so it would not build the "+
+				"same packages. Bring both to the same state (emaint sync -r %[1]s); or run lantage as root, for a build in a copy "+
+				"of this machine's own root; or build on the builder's all the same (--base host)", name)}
+		}
+	}
+	return nil
+}
+
+// spec makes the directories of a job's build root and describes it.
+func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, error) {
+	layers, err := base.Layers()
+	if err != nil {
+		return nil, err
 	}
 	s := &rootSpec{Dir: job.Dir, FirstID: first, Layers: layers}
 	s.MaskDirs, s.Remove = base.Masks()
 	if err := s.prepare(); err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	processes, jobs := parallelism(r.Cores, r.Memory)
-	if err := writeConfig(job, repos, processes); err != nil {
-		return nil, "", err
-	}
-	pkgDir := filepath.Join(r.StateDir, "binpkgs", key)
-	distDir := filepath.Join(r.StateDir, "distfiles")
+	pkgDir, distDir := r.pkgDir(a), filepath.Join(r.StateDir, DistDir)
 	if err := makeShared(pkgDir, distDir); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	tmp, err := s.ownDir("tmp", 0o1777)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	logs, err := s.ownDir("logs", 0o755)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	s.Binds = []bind{
-		{Source: filepath.Join(job.Inputs, insideConfig), Target: insideConfig, IDMap: true},
-		{Source: pkgDir, Target: insidePkgDir, IDMap: true},
-		{Source: distDir, Target: insideDistDir, IDMap: true},
-		{Source: tmp, Target: insideTmpDir},
-		{Source: logs, Target: insideLogDir},
-	}
-	for _, repo := range repos {
-		if repo.location != repo.Location || s.masked(repo.Location) {
-			s.Binds = append(s.Binds, bind{Source: repo.source, Target: repo.Location, IDMap: true, ReadOnly: true})
-		}
-	}
-	roDistDir := ""
-	if fi, err := os.Stat(filepath.Join(layers[0].Source, insideDistDir)); err == nil && fi.IsDir() {
-		roDistDir = insideDistDir + "-builder"
-		s.Binds = append(s.Binds, bind{
-			Source: filepath.Join(layers[0].Source, insideDistDir), Target: roDistDir, IDMap: true, ReadOnly: true,
-		})
-	}
+	s.Binds = append(a.binds,
+		bind{Source: pkgDir, Target: insidePkgDir, IDMap: true},
+		bind{Source: distDir, Target: insideDistDir, IDMap: true},
+		bind{Source: tmp, Target: insideTmpDir},
+		bind{Source: logs, Target: insideLogDir})
+	processes, jobs := parallelism(r.Cores, r.Memory)
 	s.Files = localFiles()
+	s.MakeConf = makeConfTail(processes)
 	// Each of the packages that build has make busy already, so the load may well pass the number of cores.
-	s.Argv = emergeArgv(pkgs, jobs, 2*max(1, r.Cores))
-	s.Env = emergeEnv(job.Env, roDistDir)
-	return s, pkgDir, nil
+	s.Argv = emergeArgv(a.pkgs, jobs, 2*max(1, r.Cores))
+	s.Env = emergeEnv(job.Env, a.roDistDir)
+	return s, nil
 }
 
 // masked reports whether path lies in a directory that is hidden from the job.
@@ -174,9 +214,8 @@ func (s *rootSpec) masked(path string) bool {
 	})
 }
 
-// writeConfig completes the client's /etc/portage for this builder: the profile as a link to where its
-// repository will be, and what make must know of this machine.
-func writeConfig(job Job, repos []repoOnBuilder, processes int) error {
+// writeProfile completes the client's /etc/portage: the profile as a link to where its repository will be.
+func writeProfile(job Job, repos []repoOnBuilder) error {
 	dir := filepath.Join(job.Inputs, insideConfig)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -186,19 +225,7 @@ func writeConfig(job Job, repos []repoOnBuilder, processes int) error {
 	if err := os.RemoveAll(profile); err != nil {
 		return err
 	}
-	if err := os.Symlink(filepath.Join(repos[i].Location, "profiles", job.Profile.Path), profile); err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(dir) // the client could have sent make.conf as a link
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	name := "make.conf"
-	if fi, err := root.Stat(name); err == nil && fi.IsDir() {
-		name = "make.conf/zzz-lantage"
-	}
-	return appendFile(root, name, makeConfTail(processes))
+	return os.Symlink(filepath.Join(repos[i].Location, "profiles", job.Profile.Path), profile)
 }
 
 // makeShared makes the directories that outlast a job: PKGDIR, and DISTDIR, which all jobs share.
@@ -229,14 +256,4 @@ func localFiles() []plainFile {
 		}
 	}
 	return files
-}
-
-// appendFile appends text to a file below root, or writes it to a new one.
-func appendFile(root *os.Root, name, text string) error {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
 }

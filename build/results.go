@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,31 +49,26 @@ func newResults(dir string, pkgs []Package, trust func() error, emit func(Event)
 	return r
 }
 
-// instances lists the binpkgs of a CPV as paths below PKGDIR, the newest BUILD_ID last. With
-// binpkg-multi-instance, which every job has, they are category/name/PF-BUILD_ID with the suffix of their
-// format (portage(5), PKGDIR).
-func (r *results) instances(cpv gentoo.CPV) []string {
-	dir := cpv.CP()
-	entries, err := os.ReadDir(filepath.Join(r.dir, dir))
+// instances lists the binpkgs of a CPV as paths below PKGDIR, the newest BUILD_ID last.
+func (r *results) instances(cpv gentoo.CPV) []string { return Instances(r.dir, cpv) }
+
+// Instances lists the binpkgs of a CPV in a PKGDIR as paths below it, by BUILD_ID. With binpkg-multi-instance, which every
+// job has, they are category/name/PF-BUILD_ID with the suffix of their format (portage(5), PKGDIR).
+func Instances(pkgDir string, cpv gentoo.CPV) []string {
+	entries, err := os.ReadDir(filepath.Join(pkgDir, cpv.CP()))
 	if err != nil {
 		return nil
 	}
-	newest, best := -1, ""
+	ids := map[string]int{}
 	var names []string
 	for _, e := range entries {
-		id, ok := buildID(e.Name(), cpv.PF())
-		if !ok {
-			continue
+		if id, ok := buildID(e.Name(), cpv.PF()); ok {
+			name := path.Join(cpv.CP(), e.Name())
+			ids[name] = id
+			names = append(names, name)
 		}
-		name := path.Join(dir, e.Name())
-		if id > newest {
-			newest, best = id, name
-		}
-		names = append(names, name)
 	}
-	if best != "" {
-		names = append(names, best)
-	}
+	slices.SortFunc(names, func(a, b string) int { return ids[a] - ids[b] })
 	return names
 }
 

@@ -26,7 +26,8 @@ type rootSpec struct {
 	MaskDirs []string    // hidden behind an empty directory
 	Remove   []string    // files that are not there inside
 	Files    []plainFile // files that are there inside instead
-	Argv     []string
+	MakeConf string      // appended to the client's make.conf
+	Argv     []string    // none: nothing is run
 	Env      []string
 }
 

@@ -118,6 +118,9 @@ func holdMain() (int, error) {
 	return 0, err
 }
 
+// kernelDirs are where the kernel's own file systems, and those in memory, are mounted: a base may lack some.
+var kernelDirs = []string{"/proc", "/sys", "/dev", "/run", "/tmp"}
+
 // mountAll makes the build root at spec.mountpoint().
 func mountAll(spec *rootSpec, userns int) error {
 	if err := mountLayer(spec, 0, userns, spec.mountpoint()); err != nil {
@@ -129,6 +132,11 @@ func mountAll(spec *rootSpec, userns int) error {
 	}
 	for i := 1; i < len(spec.Layers); i++ {
 		if err := addLayer(t, spec, i, userns); err != nil {
+			return err
+		}
+	}
+	for _, dir := range kernelDirs {
+		if err := t.mkdirAll(dir, spec.FirstID); err != nil {
 			return err
 		}
 	}
@@ -149,6 +157,11 @@ func mountAll(spec *rootSpec, userns int) error {
 	}
 	for _, b := range spec.Binds {
 		if err := mountBind(t, b, spec.FirstID, userns); err != nil {
+			return err
+		}
+	}
+	if spec.MakeConf != "" {
+		if err := t.appendMakeConf(spec.MakeConf, spec.FirstID); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,7 @@ type builder struct {
 	addr  string     // where it answered, as people write it
 	at    netip.AddrPort
 	conn  *wire.Conn
+	base  string           // that a job of ours is built on; empty: the builder's choice
 	addrs []netip.AddrPort // all that are known, to reach it again
 }
 

@@ -16,11 +16,15 @@ import (
 type Emerge struct {
 	Where
 	Args       []string // emerge's own, without its name
+	Base       string   // auto, client, host, or a directory that the builder offers; empty: the builder's choice
+	Copy       []string // directories that are part of the copy of this machine's root, too
+	NoCopy     []string // files and directories that are not
 	NoInstall  bool     // keep what was built in an archive, instead of merging it
 	NoFallback bool     // without a builder, or having lost it, stop instead of building here
 	Verbose    bool     // show the build logs as they are written
 
 	StateDir string // for archives; empty: /var/lib/lantage, or below XDG_STATE_HOME for others than root
+	CacheDir string // for lists of this machine's root; empty: /var/cache/lantage
 	LogDir   string // for logs of failed packages; empty: /var/log/lantage, or below XDG_STATE_HOME
 	Version  string // of this program
 
@@ -45,6 +49,10 @@ func (e *Emerge) run(ctx context.Context) error {
 	}
 	if err := e.checkHost(); err != nil {
 		return err
+	}
+	if e.Base == wire.BaseClient && !isRoot() {
+		return errors.New("--base client: a copy of this machine's root has files that root alone may read; run lantage as root, " +
+			"or leave --base out")
 	}
 	sys, err := querySystem(ctx, t)
 	if err != nil {
@@ -79,7 +87,7 @@ func (e *Emerge) run(ctx context.Context) error {
 // offload has the packages of a plan built by a builder and merges them.
 func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *system, p *plan) error {
 	e.showPlan(args, p)
-	b, err := e.findBuilder(ctx, sys.chost)
+	b, err := e.findBuilder(ctx, sys)
 	if none, ok := errors.AsType[*errNoBuilder](err); ok {
 		return e.withoutBuilder(ctx, t, args, p, none.why)
 	}
@@ -92,9 +100,12 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 		if err := e.ask(ctx, e.question(p, b)); err != nil {
 			return err
 		}
-		if b, err = e.dialer(sys.chost).again(ctx, b); err != nil {
+		again, err := e.dialer(sys.chost).again(ctx, b)
+		if err != nil {
 			return e.withoutBuilder(ctx, t, args, p, "the builder has gone: "+reasonLine(err))
 		}
+		again.base = b.base
+		b = again
 		defer b.conn.Close()
 	}
 	o, err := e.build(ctx, sys, p, b)

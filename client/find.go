@@ -17,10 +17,10 @@ type errNoBuilder struct{ why string }
 func (e *errNoBuilder) Error() string { return e.why }
 
 // findBuilder returns the builder that a job goes to: the one that was named, or the best there is.
-func (e *Emerge) findBuilder(ctx context.Context, chost string) (*builder, error) {
+func (e *Emerge) findBuilder(ctx context.Context, sys *system) (*builder, error) {
 	known := openCache(e.cacheFile(e.Environ), time.Now())
 	var report discovery.Report
-	found, err := e.search(chost, known, &report).run(ctx)
+	found, err := e.search(sys, known, &report).run(ctx)
 	var suitable []sighting
 	var answered []sighting
 	for _, f := range found {
@@ -49,9 +49,9 @@ func (e *Emerge) findBuilder(ctx context.Context, chost string) (*builder, error
 	return best, nil
 }
 
-// search looks for builders of this CHOST.
-func (e *Emerge) search(chost string, known *cache, report *discovery.Report) *search {
-	s := &search{sources: e.sources(known, report), dialer: e.dialer(chost), timeout: searchTimeout}
+// search looks for builders that can build for this machine.
+func (e *Emerge) search(sys *system, known *cache, report *discovery.Report) *search {
+	s := &search{sources: e.sources(known, report), dialer: e.dialer(sys.chost), timeout: searchTimeout}
 	if e.fixed() {
 		s.timeout = dialTimeout
 	}
@@ -65,9 +65,11 @@ func (e *Emerge) search(chost string, known *cache, report *discovery.Report) *s
 		if err := e.wants(a); err != nil {
 			return err
 		}
-		if why := unsuitable(a.hello, chost); why != "" {
+		base, why := e.baseFor(a.hello, sys)
+		if why != "" {
 			return errors.New(why)
 		}
+		a.base = base
 		return nil
 	}
 	return s

@@ -94,7 +94,7 @@ func TestSearch(t *testing.T) {
 	e := m.emerge("", &out, "lab/b")
 	e.network = lanOf(gone, small, arm, big, small)
 	begin := time.Now()
-	b, err := e.findBuilder(t.Context(), testCHOST)
+	b, err := e.findBuilder(t.Context(), &system{chost: testCHOST})
 	if err != nil || b.hello.Name != "big" {
 		t.Fatalf("%v, %v", b, err)
 	}
@@ -126,7 +126,7 @@ func TestKnownBuilder(t *testing.T) {
 		m.remember(c.known...)
 		e.network = lanOf(c.lan...)
 		begin := time.Now()
-		b, err := e.findBuilder(t.Context(), testCHOST)
+		b, err := e.findBuilder(t.Context(), &system{chost: testCHOST})
 		if err != nil || b.hello.Name != c.want {
 			t.Fatalf("%v, %v; want %s", b, err, c.want)
 		}
@@ -183,7 +183,7 @@ func TestCacheOfAnAddressThatChangedHands(t *testing.T) {
 	m.remember(&fakeBuilder{hello: old.hello, ln: heir.ln}) // the address is the heir's now
 	var out buffer
 	e := m.emerge("", &out, "lab/b")
-	b, err := e.findBuilder(t.Context(), testCHOST)
+	b, err := e.findBuilder(t.Context(), &system{chost: testCHOST})
 	if err != nil || b.hello.Name != "heir" {
 		t.Fatalf("%v, %v", b, err)
 	}
@@ -219,7 +219,7 @@ func TestNothingElseIsAsked(t *testing.T) {
 			},
 			loopback: []netip.AddrPort{known.addrPort()},
 		}
-		found, err := e.findBuilder(t.Context(), testCHOST)
+		found, err := e.findBuilder(t.Context(), &system{chost: testCHOST})
 		if err != nil || found.hello.Name != "tower" {
 			t.Fatalf("%+v: %v, %v", w, found, err)
 		}
@@ -255,7 +255,7 @@ func TestBuilderByWord(t *testing.T) {
 		var out buffer
 		e := m.emerge("", &out, "lab/b")
 		e.Builder, e.network = c.word, lanOf(lan...)
-		b, err := e.findBuilder(t.Context(), testCHOST)
+		b, err := e.findBuilder(t.Context(), &system{chost: testCHOST})
 		got := ""
 		if err == nil {
 			got = b.hello.ID
@@ -284,7 +284,7 @@ func TestBuilderByHostName(t *testing.T) {
 		return hostsFile(ctx, network, name)
 	}
 	e.Builder, e.Port = "localhost", fmt.Sprint(b.addrPort().Port())
-	found, err := e.findBuilder(t.Context(), testCHOST)
+	found, err := e.findBuilder(t.Context(), &system{chost: testCHOST})
 	if err != nil || found.hello.Name != "tower" {
 		t.Fatalf("%v, %v", found, err)
 	}

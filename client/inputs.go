@@ -19,6 +19,7 @@ type inputs struct {
 	root  string   // where etc/portage is: PORTAGE_CONFIGROOT, mostly "/"
 	repos []string // locations of the ebuild repositories: links may lead into them
 	warn  func(format string, args ...any)
+	none  bool // the builder has the configuration, in its copy of this machine's root
 
 	portage string // root's etc/portage, without links
 	w       *archive.Writer
@@ -54,6 +55,9 @@ func (in *inputs) pack(ctx context.Context) (file *os.File, size int64, err erro
 }
 
 func (in *inputs) add(ctx context.Context) error {
+	if in.none {
+		return nil
+	}
 	dir, err := filepath.EvalSymlinks(filepath.Join(in.root, "etc/portage"))
 	if err != nil {
 		return err

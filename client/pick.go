@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
+	"lantage/gentoo"
 	"lantage/wire"
 )
 
@@ -15,6 +17,46 @@ func unsuitable(h wire.Hello, chost string) string {
 		return "it does not say what it builds for"
 	case h.CHOST != chost:
 		return fmt.Sprintf("it builds for %s, this machine is %s", h.CHOST, chost)
+	}
+	return ""
+}
+
+// baseFor says what a job from this machine is built on there, or why it cannot be. An empty base is the builder's choice.
+func (e *Emerge) baseFor(h wire.Hello, sys *system) (base, why string) {
+	own := slices.DeleteFunc(slices.Clone(h.Bases), func(b string) bool { return b == wire.BaseClient })
+	switch e.Base {
+	case "":
+		return "", unsuitable(h, sys.chost)
+	case baseAuto, wire.BaseClient:
+		why = noClientBase(h, sys)
+		if why == "" {
+			return wire.BaseClient, ""
+		}
+		if e.Base == wire.BaseClient || len(own) == 0 {
+			return "", why
+		}
+		return own[0], unsuitable(h, sys.chost)
+	}
+	if !slices.Contains(h.Bases, e.Base) {
+		return "", fmt.Sprintf("it does not offer the base %s, but: %s", e.Base, strings.Join(h.Bases, ", "))
+	}
+	return e.Base, unsuitable(h, sys.chost)
+}
+
+// baseAuto is the base that is client where that can be, and else one of the builder's own in the same state.
+const baseAuto = "auto"
+
+// noClientBase says why this machine's root cannot be the base of a job there, or "".
+func noClientBase(h wire.Hello, sys *system) string {
+	switch {
+	case !slices.Contains(h.Bases, wire.BaseClient):
+		return "it does not offer the base client"
+	case !isRoot():
+		return "it builds in a copy of this machine's root, which only root can make: run lantage as root"
+	case sys.noCopy() != "":
+		return sys.noCopy()
+	case !gentoo.RunsOn(sys.chost, h.Arch):
+		return fmt.Sprintf("it is a machine of the kind %s, and programs for %s do not run there", h.Arch, sys.chost)
 	}
 	return ""
 }
@@ -34,10 +76,11 @@ func wait(h wire.Hello) float64 {
 // freeSlot reports whether a job would begin at once.
 func freeSlot(h wire.Hello) bool { return h.Waiting == 0 && (h.JobLimit == 0 || h.Jobs < h.JobLimit) }
 
-// better orders builders, the best one first: the shorter wait, then more free cores, then more cores. Names
+// better orders builders, the best one first: the base client, then the shorter wait, then more free cores, then more cores. Names
 // and addresses make the order the same each time.
 func better(a, b *builder) int {
 	return cmp.Or(
+		-cmp.Compare(btoi(a.base == wire.BaseClient), btoi(b.base == wire.BaseClient)), // what is built there is exact
 		cmp.Compare(wait(a.hello), wait(b.hello)),
 		cmp.Compare(freeCores(b.hello), freeCores(a.hello)),
 		cmp.Compare(b.hello.Cores, a.hello.Cores),
@@ -61,7 +104,18 @@ func whyPicked(b *builder, why string) string {
 	default:
 		line += ", no job running"
 	}
-	return line + " (" + why + ")"
+	line += " (" + why + ")"
+	if b.base != "" {
+		line += "; base " + b.base
+	}
+	return line
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // count is a number with its noun.

@@ -126,6 +126,12 @@ func (e *Emerge) reportFailures(failed []failure, unmerged []arrival) {
 			e.say("The whole log: %s", f.log)
 		}
 	}
+	if n := len(failed); n > 1 && !slices.ContainsFunc(failed, func(f failure) bool {
+		return f.state != wire.StateDeclined || f.text != failed[0].text
+	}) { // one reason for all, such as that the client's compiler does not run there
+		e.say("None of the %d packages can be built there%s\n", n, prefixed(": ", failed[0].text))
+		return
+	}
 	for _, f := range failed {
 		switch f.state {
 		case wire.StateSkipped:

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"lantage/gentoo"
 	"lantage/wire"
 )
 
@@ -21,7 +22,7 @@ type outcome struct {
 
 // build submits the job, watches it to its end and takes what arrives.
 func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (outcome, error) {
-	msg := e.newJob(sys, p)
+	msg := e.newJob(sys, p, b)
 	o := outcome{id: msg.ID[:8], pkgdir: sys.pkgdir}
 	if !e.mayMerge() {
 		o.pkgdir, o.staging = filepath.Join(e.stateDir(), o.id, "binpkgs"), true
@@ -31,7 +32,12 @@ func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (o
 		return o, err
 	}
 	defer store.Close()
-	in := inputs{root: sys.configRoot, repos: sys.repoLocations(), warn: e.warn}
+	if b.base == wire.BaseClient {
+		if o.err = e.copyFor(ctx, sys, p, b, &msg); o.err != nil {
+			return o, nil
+		}
+	}
+	in := inputs{root: sys.configRoot, repos: sys.repoLocations(), warn: e.warn, none: b.base == wire.BaseClient}
 	file, size, err := in.pack(ctx)
 	if err != nil {
 		return o, err
@@ -56,7 +62,9 @@ func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (o
 	done, err := j.run(ctx)
 	o.arrived = rs.inOrder(p.send)
 	if err == nil {
-		o.failed, o.err = judge(p.send, done, rs)
+		if o.failed, o.err = judge(p.send, done, rs); o.err == nil {
+			e.reject(b, p, &o)
+		}
 	} else {
 		o.err = err
 	}
@@ -64,16 +72,38 @@ func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (o
 }
 
 // newJob is the message that asks for a plan's packages.
-func (e *Emerge) newJob(sys *system, p *plan) wire.Job {
+func (e *Emerge) newJob(sys *system, p *plan, b *builder) wire.Job {
 	msg := wire.Job{
-		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose,
+		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose, Base: b.base,
+		Agree:   e.Base == baseAuto,
 		Profile: wire.Profile{Repo: sys.profile.Repo, Path: sys.profile.Path},
 	}
 	for _, pkg := range p.send {
 		msg.Packages = append(msg.Packages, wire.Package{CPV: pkg.CPV.String(), Repo: pkg.Repo})
 	}
 	for _, r := range sys.repos {
-		msg.Repos = append(msg.Repos, wire.Repo{Name: r.Name, Location: r.Location})
+		repo := wire.Repo{Name: r.Name, Location: r.Location}
+		if msg.Agree && b.base != wire.BaseClient {
+			repo.Revision, _ = gentoo.RepoRevision(r.Location) // what cannot be read agrees with nothing
+		}
+		msg.Repos = append(msg.Repos, repo)
 	}
 	return msg
+}
+
+// copyFor brings the builder's copy of this machine's root to where the job can be built on it.
+func (e *Emerge) copyFor(ctx context.Context, sys *system, p *plan, b *builder, msg *wire.Job) error {
+	c, err := e.rootCopy(sys)
+	if err == nil {
+		err = c.withKernel(kernelFor(p.send, sys.repos))
+	}
+	if err != nil {
+		return &localError{err}
+	}
+	done, err := e.syncRoot(ctx, sys, c, b)
+	if err != nil {
+		return err
+	}
+	msg.Identity, msg.Root = c.identity, done.digest
+	return nil
 }

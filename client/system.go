@@ -14,6 +14,8 @@ import (
 type system struct {
 	chost       string
 	pkgdir      string
+	distdir     string
+	eprefix     string // EPREFIX: not empty in a Prefix installation
 	configRoot  string // PORTAGE_CONFIGROOT
 	defaultOpts string // EMERGE_DEFAULT_OPTS
 	repos       []gentoo.Repo
@@ -23,8 +25,8 @@ type system struct {
 
 // querySystem asks Portage for what the arguments and the plan depend on.
 func querySystem(ctx context.Context, t *tools) (*system, error) {
-	out, err := portageq(ctx, t, "envvar", "-v", "CHOST", "PKGDIR", "PORTAGE_CONFIGROOT", "EMERGE_DEFAULT_OPTS",
-		"USE_EXPAND")
+	out, err := portageq(ctx, t, "envvar", "-v", "CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT",
+		"EMERGE_DEFAULT_OPTS", "USE_EXPAND")
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +35,7 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 		return nil, fmt.Errorf("portageq envvar: %w", err)
 	}
 	s := &system{
-		chost: vars["CHOST"], pkgdir: vars["PKGDIR"], configRoot: vars["PORTAGE_CONFIGROOT"],
+		chost: vars["CHOST"], pkgdir: vars["PKGDIR"], distdir: vars["DISTDIR"], eprefix: vars["EPREFIX"], configRoot: vars["PORTAGE_CONFIGROOT"],
 		defaultOpts: vars["EMERGE_DEFAULT_OPTS"],
 		env:         gentoo.UserEnvironment(lastOfEach(t.environ), strings.Fields(vars["USE_EXPAND"])...),
 	}
@@ -44,7 +46,19 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 		return nil, fmt.Errorf("portageq does not tell CHOST and PKGDIR (CHOST=%q, PKGDIR=%q); "+
 			"is a profile selected?", s.chost, s.pkgdir)
 	}
+	if s.eprefix != "" {
+		return nil, fmt.Errorf("this is a Prefix installation (EPREFIX=%s), which Lantage does not serve: no builder has that path",
+			s.eprefix)
+	}
 	return s, nil
+}
+
+// noCopy says why this machine's root cannot be copied for a build, or "".
+func (s *system) noCopy() string {
+	if s.configRoot != "/" {
+		return fmt.Sprintf("the configuration is in another root than / (PORTAGE_CONFIGROOT=%s)", s.configRoot)
+	}
+	return ""
 }
 
 // queryRepos asks Portage for what a builder has to know besides, the repositories and the profile.

@@ -16,6 +16,8 @@ var (
 	idRE       = regexp.MustCompile(`^[0-9a-f]{32}$`)
 	processRE  = regexp.MustCompile(`^(PATH|HOME|SHELL|IFS|BASH.*|LD_.*|PYTHON[A-Z]*)$`) // act on any program
 	variableRE = regexp.MustCompile(`^[A-Z][A-Za-z0-9_]*$`)
+	identityRE = regexp.MustCompile(`^[0-9a-f]{32,128}$`)
+	rootRE     = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	chostRE    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 )
 
@@ -35,9 +37,24 @@ func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
 	case m.Base != "" && !slices.Contains(self.Bases, m.Base):
 		return job, wire.Errorf(wire.CodeDeclined, "%s does not offer the base %q, but: %s",
 			self.Name, m.Base, strings.Join(self.Bases, ", "))
-	case self.CHOST != "" && m.CHOST != self.CHOST:
-		return job, wire.Errorf(wire.CodeDeclined, "%s builds for %s and this machine is %s",
-			self.Name, self.CHOST, m.CHOST)
+	case m.Base == "" && len(self.Bases) == 1 && self.Bases[0] == wire.BaseClient:
+		return job, wire.Errorf(wire.CodeDeclined, "%s builds in copies of its clients' roots alone (--base %s)",
+			self.Name, wire.BaseClient)
+	case m.Base == wire.BaseClient && (!identityRE.MatchString(m.Identity) || !rootRE.MatchString(m.Root)):
+		return job, bad("the base %s needs an identity and a root", m.Base)
+	}
+	if err := checkMachine(m, self); err != nil {
+		return job, err
+	}
+	if m.Agree && m.Base != wire.BaseClient {
+		job.Revisions = make(map[string]string)
+		for _, p := range m.Packages {
+			for _, r := range m.Repos {
+				if r.Name == p.Repo {
+					job.Revisions[r.Name] = r.Revision
+				}
+			}
+		}
 	}
 	if job.Repos, err = checkRepos(m.Repos); err != nil {
 		return job, err
@@ -49,6 +66,26 @@ func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
 		return job, err
 	}
 	return job, checkEnv(m.Env)
+}
+
+// checkMachine declines jobs for another kind of machine.
+func checkMachine(m wire.Job, self wire.Hello) error {
+	if m.Base == wire.BaseClient {
+		return checkArch(m.CHOST, self)
+	}
+	if self.CHOST != "" && m.CHOST != self.CHOST {
+		return wire.Errorf(wire.CodeDeclined, "%s builds for %s and this machine is %s", self.Name, self.CHOST, m.CHOST)
+	}
+	return nil
+}
+
+// checkArch declines clients whose programs do not run here.
+func checkArch(chost string, self wire.Hello) error {
+	if gentoo.RunsOn(chost, self.Arch) {
+		return nil
+	}
+	return wire.Errorf(wire.CodeDeclined, "%s is a machine of the kind %s, and programs for %s do not run there",
+		self.Name, self.Arch, chost)
 }
 
 func bad(format string, args ...any) error {

@@ -42,6 +42,8 @@ var inputsLimits = archive.Limits{
 const (
 	requestTime = time.Minute            // from the hello to the request
 	inputsTime  = 10 * time.Minute       // for all inputs
+	syncPause   = time.Hour              // from a copy's state to the list: the client reads all its files meanwhile
+	syncTime    = 12 * time.Hour         // for a whole root
 	lingerTime  = 5 * time.Second        // for the peer to read the last words and close
 	logInterval = 200 * time.Millisecond // between looks at a job's log
 )

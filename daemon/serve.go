@@ -20,6 +20,7 @@ import (
 
 	"lantage/build"
 	"lantage/discovery"
+	"lantage/rootfs"
 	"lantage/wire"
 )
 
@@ -27,7 +28,7 @@ import (
 type Command struct {
 	Listen      string   // host:port
 	Name        string   // empty: the machine's host name
-	StateDir    string   // PKGDIR caches, distfiles and the jobs' directories
+	StateDir    string   // copies of clients' roots, PKGDIR caches, distfiles and the jobs' directories
 	MaxJobs     int      // how many jobs run at once
 	Bases       []string // "host", or directories with a whole system in them; the first is preferred
 	NoAdvertise bool
@@ -63,21 +64,30 @@ func (c *Command) Run(ctx context.Context) error {
 		return explainListen(c.Listen, err)
 	}
 	defer ln.Close()
-	runner := &build.Runner{
-		StateDir: stateDir, Cores: runtime.NumCPU(), Memory: memory(), Bases: bases(c.Bases, stateDir), Logger: c.Logger,
-	}
-	if err := runner.Check(ctx); err != nil {
-		return err
-	}
-	hello, err := c.hello(ctx, runner, stateDir)
+	own, clients, err := c.bases(ctx, stateDir)
 	if err != nil {
 		return err
 	}
-	s := &Server{
-		Runner: runner, StateDir: stateDir, Hello: hello, JobLimit: c.MaxJobs, Logger: c.Logger,
+	runner := &build.Runner{StateDir: stateDir, Cores: runtime.NumCPU(), Memory: memory(), Bases: own, Logger: c.Logger}
+	if err := runner.Check(ctx); err != nil {
+		return err
+	}
+	hello, err := c.hello(ctx, runner, clients, stateDir)
+	if err != nil {
+		return err
+	}
+	s := &Server{Runner: runner, StateDir: stateDir, Hello: hello, JobLimit: c.MaxJobs, Logger: c.Logger}
+	if clients {
+		if err := runner.CheckEmpty(ctx); err != nil {
+			return err
+		}
+		if s.Roots, err = rootfs.OpenStore(filepath.Join(stateDir, rootsDir), c.Logger); err != nil {
+			return fmt.Errorf("the copies of clients' roots: %w", err)
+		}
+		defer s.Roots.Close()
 	}
 	c.Logger.Info("ready for jobs", "name", hello.Name, "address", ln.Addr(), "chost", hello.CHOST, "cores", hello.Cores,
-		"jobs", c.MaxJobs, "portage", hello.Portage, "version", c.Version)
+		"jobs", c.MaxJobs, "portage", hello.Portage, "bases", strings.Join(hello.Bases, ","), "version", c.Version)
 	return c.serve(ctx, s, ln)
 }
 
@@ -132,15 +142,17 @@ func baseKinds(names []string) []string {
 }
 
 // hello asks this machine what clients want to know of it.
-func (c *Command) hello(ctx context.Context, runner *build.Runner, stateDir string) (wire.Hello, error) {
-	base := runner.Bases[0]
-	chost, err := base.Query(ctx, "portageq", "envvar", "CHOST")
-	if err != nil {
-		return wire.Hello{}, fmt.Errorf("the %s base has no Portage that answers; is it installed? %w", base.Name(), err)
-	}
-	version, err := base.Query(ctx, "emerge", "--version", "--quiet")
-	if err != nil {
-		return wire.Hello{}, err
+func (c *Command) hello(ctx context.Context, runner *build.Runner, clients bool, stateDir string) (wire.Hello, error) {
+	var chost, version []byte
+	if len(runner.Bases) > 0 {
+		var err error
+		base := runner.Bases[0]
+		if chost, err = base.Query(ctx, "portageq", "envvar", "CHOST"); err != nil {
+			return wire.Hello{}, fmt.Errorf("the %s base has no Portage that answers; is it installed? %w", base.Name(), err)
+		}
+		if version, err = base.Query(ctx, "emerge", "--version", "--quiet"); err != nil {
+			return wire.Hello{}, err
+		}
 	}
 	id, err := stableID(filepath.Join(stateDir, "id"))
 	if err != nil {
@@ -149,6 +161,9 @@ func (c *Command) hello(ctx context.Context, runner *build.Runner, stateDir stri
 	h := wire.Hello{
 		Name: c.Name, Software: c.Version, ID: id, CHOST: strings.TrimSpace(string(chost)),
 		Arch: machine(), CPU: cpuLevel(), Portage: portageVersion(string(version)), Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
+	}
+	if clients {
+		h.Bases = []string{wire.BaseClient}
 	}
 	for _, b := range runner.Bases {
 		h.Bases = append(h.Bases, b.Name())
@@ -209,17 +224,45 @@ func explainListen(addr string, err error) error {
 	return fmt.Errorf("cannot listen: %w", err)
 }
 
-// bases turns the names that the owner gave into bases.
-func bases(names []string, stateDir string) []build.Base {
-	var list []build.Base
-	for _, name := range names {
-		if name == "host" {
-			list = append(list, build.HostBase{StateDir: stateDir})
-		} else {
-			list = append(list, build.DirBase{Dir: filepath.Clean(name)})
+// rootsDir is the folder of the state directory with the copies of clients' roots.
+const rootsDir = "roots"
+
+// bases turns the names that the owner gave into bases of this machine's own, and says whether clients' roots are one.
+func (c *Command) bases(ctx context.Context, stateDir string) (own []build.OwnBase, clients bool, err error) {
+	host := build.HostBase{StateDir: stateDir}
+	for _, name := range c.Bases {
+		switch {
+		case name == "auto":
+			clients = true
+			if c.hostServes(ctx, host, stateDir) {
+				own = append(own, host)
+			}
+		case name == wire.BaseClient:
+			clients = true
+		case name == "host":
+			own = append(own, host)
+		case filepath.IsAbs(name):
+			own = append(own, build.DirBase{Dir: filepath.Clean(name)})
+		default:
+			return nil, false, fmt.Errorf("there is no base %q: auto, %s, host, or the absolute path of a directory with a whole "+
+				"system in it", name, wire.BaseClient)
 		}
 	}
-	return list
+	return own, clients, nil
+}
+
+// hostServes reports whether this machine can be a base: it has Portage, and its root can be the layer of a build root. If
+// only the latter is wanting, its owner may want to know.
+func (c *Command) hostServes(ctx context.Context, host build.HostBase, stateDir string) bool {
+	if _, err := host.Query(ctx, "portageq", "envvar", "CHOST"); err != nil {
+		return false
+	}
+	r := &build.Runner{StateDir: stateDir, Bases: []build.OwnBase{host}, Logger: c.Logger}
+	if err := r.Check(ctx); err != nil {
+		c.Logger.Warn("the base host is not offered", "error", err)
+		return false
+	}
+	return true
 }
 
 // drainTime is how long sessions may take to say goodbye when the daemon ends.

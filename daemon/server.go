@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lantage/build"
+	"lantage/rootfs"
 	"lantage/wire"
 )
 
@@ -24,9 +25,10 @@ type Runner interface {
 // Server takes jobs from clients and has them run. Its exported fields are set before Serve and not changed.
 type Server struct {
 	Runner   Runner
-	StateDir string     // jobs' directories are made in its folder jobs, which is emptied at the start
-	Hello    wire.Hello // what does not change; load and numbers of jobs are filled in for every peer
-	JobLimit int        // jobs that run at once; 0 is 1
+	Roots    *rootfs.Store // of clients' roots; nil: the base client is not offered
+	StateDir string        // jobs' directories are made in its folder jobs, which is emptied at the start
+	Hello    wire.Hello    // what does not change; load and numbers of jobs are filled in for every peer
+	JobLimit int           // jobs that run at once; 0 is 1
 	Logger   *slog.Logger
 
 	sessions sync.WaitGroup
@@ -53,6 +55,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
+	if s.Roots != nil {
+		collected := make(chan struct{})
+		go func() { defer close(collected); s.collect(ctx) }()
+		defer func() { <-collected }()
+	}
 	err := s.accept(ctx, ln)
 	cancel()
 	return errors.Join(err, s.shutDown())

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"lantage/rootfs"
 	"lantage/wire"
 )
 
@@ -86,9 +87,12 @@ func (ss *session) limited(ctx context.Context, limit time.Duration, what string
 	}
 }
 
-// request reads the one request of a session and answers it.
+// request reads the one request of a session, and the syncs before it, and answers.
 func (ss *session) request(ctx context.Context) error {
 	f, err := ss.first(ctx)
+	for err == nil && f.Type == wire.TypeSync {
+		f, err = ss.sync(ctx, f)
+	}
 	if err != nil {
 		return err
 	}
@@ -132,7 +136,14 @@ func (ss *session) submit(ctx context.Context, m wire.Job) error {
 		return err
 	}
 	defer s.release(m.ID)
-	j, err := s.newJob(m, spec)
+	var gen *rootfs.Generation
+	if m.Base == wire.BaseClient {
+		if spec.Root, gen, err = s.rootFor(m); err != nil {
+			return err
+		}
+	}
+	m.Identity = "" // it is a secret, and not needed any more
+	j, err := s.newJob(m, spec, gen)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lantage/build"
+	"lantage/rootfs"
 	"lantage/wire"
 )
 
@@ -19,6 +20,7 @@ type job struct {
 	msg    wire.Job
 	base   string // that the build root has, for people
 	logger *slog.Logger
+	root   *rootfs.Generation // that it is built on; nil: a base of this machine's own
 
 	ctx    context.Context // of the run; its cause is what the user is told of the cancelling
 	cancel context.CancelCauseFunc
@@ -40,20 +42,23 @@ type job struct {
 	lostLine bool     // the journal could not be written, and that was said
 }
 
-// newJob makes a job's directory. On error nothing of it is left.
-func (s *Server) newJob(msg wire.Job, spec build.Job) (j *job, err error) {
+// newJob makes a job's directory. On error nothing of it is left, and the root is let go of.
+func (s *Server) newJob(msg wire.Job, spec build.Job, root *rootfs.Generation) (j *job, err error) {
 	spec.Dir = filepath.Join(s.StateDir, "jobs", msg.ID)
 	spec.Inputs, spec.Log = filepath.Join(spec.Dir, "inputs"), filepath.Join(spec.Dir, "log")
 	j = &job{
-		spec: spec, msg: msg, base: spec.Base, logger: s.Logger.With("job", msg.ID[:8], "client", msg.Client),
+		spec: spec, msg: msg, base: spec.Base, root: root, logger: s.Logger.With("job", msg.ID[:8], "client", msg.Client),
 		over: make(chan struct{}), changed: make(chan struct{}), results: make(map[int]build.Result),
 		binpkgs: make(map[string]bool), final: make(map[string]wire.PackageResult),
 	}
-	if j.base == "" && len(s.Hello.Bases) > 0 {
-		j.base = s.Hello.Bases[0]
+	for _, b := range s.Hello.Bases {
+		if j.base == "" && b != wire.BaseClient {
+			j.base = b
+		}
 	}
 	j.ctx, j.cancel = context.WithCancelCause(context.Background())
 	if err := os.Mkdir(spec.Dir, 0o700); err != nil {
+		j.letGo()
 		return nil, inputsError(err, spec.Dir, s.Hello.Name)
 	}
 	defer func() {
@@ -74,9 +79,17 @@ func (s *Server) newJob(msg wire.Job, spec build.Job) (j *job, err error) {
 	return j, err
 }
 
+// letGo lets the client's root be removed when there is a newer one.
+func (j *job) letGo() {
+	if j.root != nil {
+		j.root.Release()
+	}
+}
+
 // remove takes away a job's directory. Nothing of the job runs any more.
 func (j *job) remove() {
 	j.cancel(nil)
+	j.letGo()
 	if j.journal != nil {
 		j.journal.Close()
 	}
@@ -115,6 +128,7 @@ func (j *job) end(done wire.Done) {
 	j.done = &done
 	j.show(done)
 	j.journal.Close()
+	j.letGo()
 	close(j.over)
 	j.cancel(nil)
 }

@@ -25,6 +25,7 @@ import (
 type bench struct {
 	tower, store, lappy, plain *host
 	daemon                     *process
+	binary                     string // lantage
 	rounds                     int
 	makeConf                   string // of the clients
 	gigabyte                   peaks  // while 1 GB was transferred
@@ -44,7 +45,7 @@ func main() {
 		}
 		return
 	}
-	only := flag.String("only", "discovery,transfers,memory,whole", "what to measure, in this order")
+	only := flag.String("only", "discovery,transfers,memory,whole,sync", "what to measure, in this order")
 	rounds := flag.Int("rounds", 1, "how often each comparison is made; the medians count")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,6 +60,7 @@ func run(ctx context.Context, parts []string, rounds int) (err error) {
 	b := &bench{rounds: rounds, began: time.Now()}
 	measure := map[string]func(context.Context) error{
 		"discovery": b.discovery, "transfers": b.transfers, "memory": b.memory, "whole": b.whole,
+		"sync": b.sync,
 	}
 	for _, part := range parts {
 		if measure[part] == nil {
@@ -76,6 +78,7 @@ func run(ctx context.Context, parts []string, rounds int) (err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building lantage: %w\n%s", err, out)
 	}
+	b.binary = binary
 	l, err := newLab(binary)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 // roles are what this program does on a host, by the first argument.
 var roles = map[string]func(args []string) error{
 	"send": send, "receive": receive, "pipe-out": pipeOut, "pipe-in": pipeIn, "discover": discover,
+	"make-empty": makeEmpty, "make-full": makeFull, "make-links": makeLinks, "make-vdb": makeVDB,
 }
 
 // port is for raw copies.

@@ -33,7 +33,7 @@ func TestServeRefuses(t *testing.T) {
 			is(t, 1).says(t, "must run as root")
 	})
 	t.Run("overlay", func(t *testing.T) {
-		lantage(t, lappy, "serve").is(t, 1).
+		lantage(t, lappy, "serve", "--bases=host").is(t, 1).
 			says(t, "/ is an overlay file system, which cannot be the base of a build root", "--bases DIR").
 			saysNot(t, "ready for jobs")
 	})
@@ -205,7 +205,7 @@ func TestHostilePeers(t *testing.T) {
 		dialFrom(t, lappy, addr)
 	}
 	r.end(2*time.Minute).ok(t).says(t, "lab-apps/sleeper-1 built")
-	if peak := peakMemory(t, tower, pidOf(t, tower, "lantage serve")); peak > 64<<20 {
+	if peak := peakMemory(t, tower, pidOf(t, tower, "lantage serve --bases=host")); peak > 64<<20 {
 		t.Errorf("the daemon had %d MiB", peak>>20)
 	}
 	eventually(t, 30*time.Second, "the silent ones are sent away", func() bool {
@@ -312,7 +312,10 @@ func TestMissingOnBuilder(t *testing.T) {
 	d := serve(t, tower)
 	t.Run("version", func(t *testing.T) {
 		in(t, lappy, nil, "sh", "-c", "cd /var/db/repos/lab/lab-five/p1 && cp p1-1.ebuild p1-7.ebuild").ok(t)
-		lantage(t, lappy, "emerge", "-1", "lab-five/p1").ok(t).
+		// Where the user leaves the base open, the builder's own is no choice if its repository is in another state.
+		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p1").is(t, 4).
+			says(t, `its repository "lab" is in another state than this machine's`, "--base host")
+		lantage(t, lappy, "--base=host", "emerge", "-1", "lab-five/p1").ok(t).
 			says(t, "lab-five/p1-7", `the builder's repository "lab" has no such version`, "emaint sync -r lab")
 		in(t, lappy, nil, "test", "-d", "/var/db/pkg/lab-five/p1-7").ok(t)
 	})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -82,7 +83,8 @@ type daemon struct {
 	err  error
 }
 
-// serve starts a daemon and waits until it is ready.
+// serve starts a daemon and waits until it is ready. Unless the flags name the bases it offers its own root alone: most
+// promises do not depend on the base, and clients' roots take their time to be copied.
 func serve(t *testing.T, h *lab.Host, flags ...string) *daemon {
 	t.Helper()
 	d := startDaemon(t, h, flags...)
@@ -93,6 +95,9 @@ func serve(t *testing.T, h *lab.Host, flags ...string) *daemon {
 func startDaemon(t *testing.T, h *lab.Host, flags ...string) *daemon {
 	t.Helper()
 	d := &daemon{t: t, log: newWatched(), done: make(chan struct{})}
+	if !slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, "--bases") }) {
+		flags = append(flags, "--bases=host")
+	}
 	d.cmd = h.Command(context.Background(), "lantage", append([]string{"serve"}, flags...)...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {

@@ -19,7 +19,7 @@ func TestMainJob(t *testing.T) {
 		lab.HostSpec{Name: "tower", Builder: true, WritableBase: true},
 		lab.HostSpec{Name: "lappy", Files: map[string]string{"make.conf": clientConf("shout", "lappy")}})
 	tower, lappy := l.Host("tower"), l.Host("lappy")
-	serve(t, tower)
+	serve(t, tower, "--bases=auto")
 	own := []string{"/usr", "/var/db", "/var/cache", "/var/lib/portage", "/etc"}
 	before, err := lab.Digest(tower, own...)
 	if err != nil {
@@ -32,7 +32,7 @@ func TestMainJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	res := r.end(3 * time.Minute).ok(t)
-	res.says(t, "lab-libs/greet-2", "lab-apps/hello-1.1", "tower", "lab-apps/hello-1.1 merged")
+	res.says(t, "lab-libs/greet-2", "lab-apps/hello-1.1", "tower", "base client", "lab-apps/hello-1.1 merged")
 	if n := strings.Count(res.out, "[Yes/No]"); n != 1 {
 		t.Errorf("%d questions were asked, want one:\n%s", n, res.out)
 	}

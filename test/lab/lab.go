@@ -12,7 +12,8 @@
 // Roots. The script base-root makes one plain directory, the base, that all labs share ("/" on Gentoo). A
 // client's root is an overlay on it. A builder's root is the base itself, read-only, with directories of the
 // host's own mounted over the places where state is kept, because an overlay cannot be the source of the
-// ID-mapped mounts that a build root is made of.
+// ID-mapped mounts that a build root is made of. A builder that is not Gentoo is an overlay like a client, with a real
+// directory for /var/lib: nothing else of it gets into a build root.
 package lab
 
 import (
@@ -39,6 +40,12 @@ type HostSpec struct {
 
 	Builder      bool // the root is the base itself, not an overlay: what a builder's build roots need
 	WritableBase bool // a Builder's base is not read-only, for a test that proves that nobody writes to it
+
+	// Foreign makes a builder that is not Gentoo: it has no Portage, repositories or VDB, no compiler, another set-up of
+	// its C library, and files of its own with the names of what the lab's packages install (lab-libs/greet prints 3,
+	// lab-gen makes programs that print "foreign"). All that changes on it, but for /var/lib, shows in the directory
+	// NAME/upper of the lab's.
+	Foreign bool
 
 	NoDefaultRoute bool // the host reaches the lab's network only, and has no route for anything else
 

@@ -49,7 +49,10 @@ func (h *hostSpec) enterRoot() error {
 		return err
 	}
 	mount := h.mountClient
-	if h.Builder {
+	switch {
+	case h.Foreign:
+		mount = h.mountForeign
+	case h.Builder:
 		mount = h.mountBuilder
 	}
 	if err := mount(root); err != nil {

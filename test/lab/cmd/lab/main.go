@@ -1,6 +1,6 @@
 // Command lab makes a lab to play in: hosts with real Portage, in network namespaces, on this machine.
 //
-//	lab up [-binary FILE] [-hosts tower*,lappy]   start a lab, which stays until taken down; * marks builders
+//	lab up [-binary FILE] [-hosts tower*,lappy]   start a lab, which stays until taken down; * marks builders, ~ one that is not Gentoo
 //	lab enter HOST [COMMAND...]                   a shell, or a command, on a host
 //	lab down                                      take the lab down: nothing of it stays
 //	lab base                                      make the base root only, which takes a minute the first time
@@ -150,7 +150,7 @@ func up(args []string) error {
 func hold(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
 	binary := flags.String("binary", "", "program to be lantage on the hosts; default: ./lantage, if there")
-	names := flags.String("hosts", "tower*,lappy", "names of the hosts; builders are marked with *")
+	names := flags.String("hosts", "tower*,lappy", "names of the hosts; builders are marked with *, one that is not Gentoo with ~")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -168,8 +168,9 @@ func hold(ctx context.Context, args []string) error {
 
 	o := lab.Options{Binary: *binary}
 	for name := range strings.SplitSeq(*names, ",") {
-		plain := strings.TrimSuffix(name, "*")
-		o.Hosts = append(o.Hosts, lab.HostSpec{Name: plain, Builder: plain != name})
+		plain := strings.TrimRight(name, "*~")
+		kind := name[len(plain):]
+		o.Hosts = append(o.Hosts, lab.HostSpec{Name: plain, Builder: kind == "*", Foreign: kind == "~"})
 	}
 	l, err := lab.New(ctx, o)
 	if err != nil {
@@ -178,7 +179,7 @@ func hold(ctx context.Context, args []string) error {
 	defer l.Close()
 	s := state{Owner: os.Getpid()}
 	for i, h := range l.Hosts {
-		s.Hosts = append(s.Hosts, host{h.Name, o.Hosts[i].Builder, h.PID(), h.IP(), h.IP6()})
+		s.Hosts = append(s.Hosts, host{h.Name, o.Hosts[i].Builder || o.Hosts[i].Foreign, h.PID(), h.IP(), h.IP6()})
 	}
 	name, err := stateFile()
 	if err != nil {

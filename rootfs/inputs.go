@@ -1,0 +1,115 @@
+package rootfs
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// Inputs is what of a root is copied, and what is not.
+type Inputs struct {
+	Places  []Place   // that are there, by path
+	LeftOut []LeftOut // by path
+}
+
+// Place is a part of a root that is copied.
+type Place struct {
+	Path  string
+	Files int
+	Bytes int64 // of the content of its files
+}
+
+// Inputs lists what the rules copy, for people to look at. It is an error if something could not be copied.
+func (r *Rules) Inputs(ctx context.Context) (Inputs, error) {
+	m, err := r.compile()
+	if err != nil {
+		return Inputs{}, err
+	}
+	places := map[string]*Place{}
+	var in Inputs
+	in.LeftOut, err = m.walk(ctx, false, func(f *found) error {
+		if f.row.take == empty {
+			return nil
+		}
+		at := m.placeOf(f.Path)
+		p := places[at]
+		if p == nil {
+			p = &Place{Path: "/" + at}
+			places[at] = p
+		}
+		if f.Type == TypeFile {
+			p.Files++
+			p.Bytes += f.Size
+		}
+		return nil
+	})
+	if err != nil {
+		return Inputs{}, err
+	}
+	for _, p := range places {
+		in.Places = append(in.Places, *p)
+	}
+	slices.SortFunc(in.Places, func(a, b Place) int { return cmp.Compare(a.Path, b.Path) })
+	slices.SortFunc(in.LeftOut, func(a, b LeftOut) int { return cmp.Compare(a.Path, b.Path) })
+	return in, nil
+}
+
+// WriteTo writes the inputs as two tables.
+func (in Inputs) WriteTo(w io.Writer) (int64, error) {
+	var b strings.Builder
+	var total Place
+	fmt.Fprint(&b, "Copied:\n")
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, p := range in.Places {
+		fmt.Fprintf(t, "%d files\t%s\t  %s\n", p.Files, HumanBytes(p.Bytes), shown(p.Path))
+		total.Files += p.Files
+		total.Bytes += p.Bytes
+	}
+	fmt.Fprintf(t, "%d files\t%s\t  in all\n", total.Files, HumanBytes(total.Bytes))
+	_ = t.Flush() // to memory
+	fmt.Fprint(&b, "\nNot copied:\n")
+	t = tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, l := range in.LeftOut {
+		fmt.Fprintf(t, "  %s\t%s\n", shown(l.Path), l.Why)
+	}
+	if len(in.LeftOut) == maxLeftOut {
+		fmt.Fprint(t, "  and more\n")
+	}
+	_ = t.Flush()
+	n, err := io.WriteString(w, b.String())
+	return int64(n), err
+}
+
+// String is what WriteTo writes.
+func (in Inputs) String() string {
+	var b strings.Builder
+	_, _ = in.WriteTo(&b) // to memory
+	return b.String()
+}
+
+// shown quotes a path that would not show as it is on a terminal.
+func shown(p string) string {
+	if q := fmt.Sprintf("%q", p); q != `"`+p+`"` {
+		return q
+	}
+	return p
+}
+
+// HumanBytes is a number of bytes as people read it.
+func HumanBytes(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n)/1024, "KiB"
+	for _, next := range []string{"MiB", "GiB", "TiB", "PiB"} {
+		if f < 1000 {
+			break
+		}
+		f, unit = f/1024, next
+	}
+	return fmt.Sprintf("%.1f %s", f, unit)
+}
