@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"lantage/gentoo"
 )
@@ -223,11 +224,13 @@ func (r *Runner) emerge(
 	if err != nil {
 		return Report{}, err
 	}
+	begun := time.Now()
 	p := start(ctx, spec, output)
 	if err := <-p.started; err != nil {
 		<-p.done
 		return Report{}, errors.Join(ctx.Err(), err)
 	}
+	r.Logger.Info("job root is ready", "job", job.ID[:8], "base", base.Name(), "took", time.Since(begun).Round(time.Microsecond))
 	emit(Event{Kind: EventStarted})
 	f.run(p.done)
 	f.planned()

@@ -54,7 +54,7 @@ func TestEmergeBuildsElsewhereAndMergesHere(t *testing.T) {
 		t.Errorf("PKGDIR (-want +got):\n%s", diff)
 	}
 	want := "emerge --ignore-default-opts --pretend --verbose=y --color=n lab/b\nemaint --fix binhost\n" +
-		"emerge --ignore-default-opts --verbose --with-bdeps=y --rebuild-if-new-slot=n --ask=n --usepkg=y --binpkg-respect-use=y lab/b\n"
+		"emerge --ignore-default-opts --verbose --with-bdeps=y --ask=n --usepkg=y --binpkg-respect-use=y lab/b\n"
 	if diff := cmp.Diff(want, m.read("calls")); diff != "" {
 		t.Errorf("programs that ran (-want +got):\n%s", diff)
 	}

@@ -265,7 +265,7 @@ func TestLostForGood(t *testing.T) {
 	wantContains(t, out.String(), "connection lost", "1 of 2 packages arrived and stay in", "Going on here",
 		"emerge merges")
 	wantContains(t, m.read("calls"),
-		"emaint --fix binhost\nemerge --ignore-default-opts --with-bdeps=y --rebuild-if-new-slot=n --ask=n --usepkg=y")
+		"emaint --fix binhost\nemerge --ignore-default-opts --with-bdeps=y --ask=n --usepkg=y")
 
 	m = newMachine(t)
 	b = newBuilder(t, lose)

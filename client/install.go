@@ -28,7 +28,7 @@ func (e *Emerge) finish(
 	case o.err != nil:
 		return e.unfinished(ctx, t, args, p, b, o)
 	case len(o.failed) > 0 && onlyDeclined(o.failed):
-		return e.declined(ctx, t, args, p, b, o)
+		return e.declined(ctx, t, args, b, o)
 	case len(o.failed) > 0:
 		return e.partly(ctx, t, args, p, o)
 	case o.staging:
@@ -38,7 +38,21 @@ func (e *Emerge) finish(
 		return nil
 	}
 	e.say("%s from %v arrived; emerge merges here.", count(len(o.arrived), "package"), b)
-	return t.show(ctx, "emerge", args.MergeArgs(p.list))
+	if b.base == wire.BaseClient && len(p.stay) == 0 {
+		return e.mergeOnly(ctx, t, args)
+	}
+	return t.show(ctx, "emerge", args.MergeArgs(false))
+}
+
+// mergeOnly merges what was built in a copy of this machine's root. Nothing of it has to be compiled here, and so nothing is
+// without a word.
+func (e *Emerge) mergeOnly(ctx context.Context, t *tools, args gentoo.Args) error {
+	err := t.show(ctx, "emerge", args.MergeArgs(true))
+	if isExit(err) && ctx.Err() == nil {
+		e.warn("What was built is in PKGDIR. If emerge misses a binary package, this compiles it here:\n  emerge %s",
+			quoteAll(args.MergeArgs(false)))
+	}
+	return err
 }
 
 // refreshIndex makes Portage see what was put into PKGDIR (FEATURES=pkgdir-index-trusted is its default). It
@@ -72,20 +86,20 @@ func (e *Emerge) unfinished(
 		return exitf(ExitNoFallback, "%s\nTry again with the same command.", why)
 	}
 	e.warn("%s", why)
-	return e.rest(ctx, t, args, p, len(p.send)-len(o.arrived))
+	return e.rest(ctx, t, args, len(p.send)-len(o.arrived))
 }
 
 // declined is a job of which the builder could not build all, without anything having failed: the rest is built here.
-func (e *Emerge) declined(ctx context.Context, t *tools, args gentoo.Args, p *plan, b *builder, o outcome) error {
+func (e *Emerge) declined(ctx context.Context, t *tools, args gentoo.Args, b *builder, o outcome) error {
 	e.reportFailures(o.failed, nil)
 	if e.NoFallback || o.staging {
 		return exitf(ExitNoFallback, "%v could not build %s.", b, count(len(o.failed), "package"))
 	}
-	return e.rest(ctx, t, args, p, len(o.failed))
+	return e.rest(ctx, t, args, len(o.failed))
 }
 
 // rest builds here what did not come from a builder, and merges all.
-func (e *Emerge) rest(ctx context.Context, t *tools, args gentoo.Args, p *plan, left int) error {
+func (e *Emerge) rest(ctx context.Context, t *tools, args gentoo.Args, left int) error {
 	if args.Ask {
 		if err := e.ask(ctx, fmt.Sprintf("Build the other %s here?", count(left, "package"))); err != nil {
 			return err
@@ -93,7 +107,7 @@ func (e *Emerge) rest(ctx context.Context, t *tools, args gentoo.Args, p *plan, 
 	} else {
 		e.warn("Going on here, with emerge.")
 	}
-	return t.show(ctx, "emerge", args.MergeArgs(p.list))
+	return t.show(ctx, "emerge", args.MergeArgs(false))
 }
 
 // lostReason says what became of the builder.

@@ -37,7 +37,7 @@ func (e *Emerge) keep(args gentoo.Args, sys *system, p *plan, o outcome) error {
 // else the packages that are.
 func installArgs(args gentoo.Args, p *plan, o outcome) []string {
 	if len(o.arrived) == len(p.send) {
-		return args.MergeArgs(p.list)
+		return args.MergeArgs(false)
 	}
 	words := []string{"--oneshot", "--usepkgonly", "--binpkg-respect-use=y"}
 	for _, a := range o.arrived {

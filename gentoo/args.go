@@ -125,20 +125,20 @@ const binpkgRefusing = `--binpkg-respect-use --nobindeps --usepkg --usepkg-exclu
 // them (it has by default) --with-bdeps=y keeps them, so that what is merged is what was shown and
 // confirmed; an extra --with-bdeps=n does without them.
 //
-// A binpkg is bound to the sub-slots that it was built against. Where a newer slot of one could be had, emerge would by
-// default compile that and the package anew (--rebuild-if-new-slot), although the plan, of ebuilds, was content with what is
-// installed. Where the plan has no rebuilds, it is told not to, unless the user said otherwise.
-func (a Args) MergeArgs(plan *MergeList, extra ...string) []string {
+// With only it is --usepkgonly, for a plan of which every package came, built in this machine's own root. A binpkg is bound
+// to the sub-slots that it was built against. Where a newer slot of one could be had, emerge would with --usepkg prefer to
+// compile that, and the package anew, although the plan, of ebuilds, was content with what is installed.
+func (a Args) MergeArgs(only bool, extra ...string) []string {
 	extra = slices.Clone(extra)
 	said := slices.ContainsFunc(extra, func(s string) bool { return strings.HasPrefix(s, "--with-bdeps") })
 	if !said && !a.has("--with-bdeps") && a.value("--with-bdeps-auto") != "n" && !a.UsePkg && !a.GetBinpkg {
 		extra = append(extra, "--with-bdeps=y")
 	}
-	rebuild := func(p Package) bool { return p.ForceReinstall }
-	if !a.has("--rebuild-if-new-slot") && !slices.ContainsFunc(plan.Packages, rebuild) {
-		extra = append(extra, "--rebuild-if-new-slot=n")
+	usepkg := "--usepkg=y"
+	if only {
+		usepkg = "--usepkgonly=y"
 	}
-	extra = append(extra, "--ask=n", "--usepkg=y", "--binpkg-respect-use=y")
+	extra = append(extra, "--ask=n", usepkg, "--binpkg-respect-use=y")
 	return a.words(asking+" "+binpkgRefusing, extra...)
 }
 

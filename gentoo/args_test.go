@@ -198,8 +198,7 @@ func TestPretendArgs(t *testing.T) {
 }
 
 func TestMergeArgs(t *testing.T) {
-	const usual = "--ask=n --usepkg=y --binpkg-respect-use=y"
-	const end = "--rebuild-if-new-slot=n " + usual
+	const end = "--ask=n --usepkg=y --binpkg-respect-use=y"
 	for line, want := range map[string]string{
 		"-auvDN @world":                  "--deep --verbose --update --newuse --with-bdeps=y " + end + " @world",
 		"-a --usepkg=n x":                "--with-bdeps=y " + end + " x",
@@ -210,20 +209,18 @@ func TestMergeArgs(t *testing.T) {
 		"--binpkg-respect-use=n -1 -q x": "--oneshot --quiet --with-bdeps=y " + end + " x",
 		"--usepkg-include a/b x":         "--with-bdeps=y " + end + " x",
 		"--nobindeps -t x":               "--tree --with-bdeps=y " + end + " x",
-		"--rebuild-if-new-slot=y x":      "--rebuild-if-new-slot=y --with-bdeps=y " + usual + " x",
 	} {
-		if got := strings.Join(ParseArgs(strings.Fields(line)).MergeArgs(&MergeList{}), " "); got != want {
+		if got := strings.Join(ParseArgs(strings.Fields(line)).MergeArgs(false), " "); got != want {
 			t.Errorf("%q:\n got %s\nwant %s", line, got, want)
 		}
 	}
-	got := strings.Join(ParseArgs([]string{"x"}).MergeArgs(&MergeList{}, "--with-bdeps=n", "--quiet-build=y"), " ")
+	got := strings.Join(ParseArgs([]string{"x"}).MergeArgs(false, "--with-bdeps=n", "--quiet-build=y"), " ")
 	if want := "--with-bdeps=n --quiet-build=y " + end + " x"; got != want {
 		t.Errorf("with extra options: got %s, want %s", got, want)
 	}
-	rebuilds := &MergeList{Packages: []Package{{Flags: Flags{Reinstall: true, ForceReinstall: true}}}}
-	got = strings.Join(ParseArgs([]string{"x"}).MergeArgs(rebuilds), " ")
-	if want := "--with-bdeps=y " + usual + " x"; got != want {
-		t.Errorf("of a plan with rebuilds: got %s, want %s", got, want)
+	got = strings.Join(ParseArgs([]string{"-1", "x"}).MergeArgs(true), " ")
+	if want := "--oneshot --with-bdeps=y --ask=n --usepkgonly=y --binpkg-respect-use=y x"; got != want {
+		t.Errorf("of binary packages alone: got %s, want %s", got, want)
 	}
 }
 
@@ -303,9 +300,9 @@ func FuzzParseArgs(f *testing.F) {
 		if len(a.targets) == 0 && (again.Err != nil || len(again.targets) != 0) {
 			t.Errorf("%q said again: %v, %q", line, again.Err, again.targets)
 		}
-		again = ParseArgs(a.MergeArgs(&MergeList{}))
+		again = ParseArgs(a.MergeArgs(false))
 		if again.Err != nil || !again.UsePkg || again.Ask || !slices.Equal(again.targets, a.targets) {
-			t.Errorf("%q as merge %q: %+v", line, a.MergeArgs(&MergeList{}), again)
+			t.Errorf("%q as merge %q: %+v", line, a.MergeArgs(false), again)
 		}
 	})
 }

@@ -143,7 +143,9 @@ func (p *PkgDir) Sweep() (removed int, err error) {
 		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
 			return nil // its writer lives
 		}
-		if err := p.root.Remove(name); err != nil {
+		if err := p.root.Remove(name); errors.Is(err, fs.ErrNotExist) {
+			return nil // renamed or removed by its writer just now
+		} else if err != nil {
 			return fmt.Errorf("left-over of a killed run: %w", diskError(err))
 		}
 		removed++

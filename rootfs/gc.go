@@ -192,9 +192,9 @@ func (s *Store) collectClient(client string, current int, dry bool, report *GCRe
 	return nil
 }
 
-// sweep removes objects that are in no tree.
+// sweep removes objects that are in no tree, and folders that are empty then: there are thousands.
 func (s *Store) sweep(ctx context.Context, o *objects, olderThan time.Duration, dry bool, report *GCReport) error {
-	return o.each(func(name string) error {
+	err := o.each(func(name string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -214,6 +214,14 @@ func (s *Store) sweep(ctx context.Context, o *objects, olderThan time.Duration, 
 		}
 		return objectError(name, unix.Unlinkat(o.fd, name, 0))
 	})
+	if err != nil || dry {
+		return err
+	}
+	folders, err := o.folder(".")
+	for _, folder := range folders {
+		_ = unix.Unlinkat(o.fd, folder, unix.AT_REMOVEDIR) // most are not empty
+	}
+	return err
 }
 
 // removeOld removes the generations of a client that are neither current nor in use, if the current one is

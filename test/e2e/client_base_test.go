@@ -8,9 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -297,7 +295,7 @@ func TestDeclined(t *testing.T) {
 // rootsDir is where a builder keeps the copies of its clients' roots.
 const rootsDir = "/var/lib/lantage/roots"
 
-// copies are the whole copies of clients' roots that a builder has, as this machine sees them, the newest first.
+// copies are the whole copies of clients' roots that a builder has, as this machine sees them, those that are served first.
 func copies(t *testing.T, tower *lab.Host) (dirs []string) {
 	t.Helper()
 	top := tower.Path(rootsDir)
@@ -320,8 +318,22 @@ func copies(t *testing.T, tower *lab.Host) (dirs []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.SortFunc(dirs, func(a, b string) int { return changed(t, b).Compare(changed(t, a)) })
+	slices.SortStableFunc(dirs, func(a, b string) int { return btoi(!served(a)) - btoi(!served(b)) })
 	return dirs
+}
+
+// served reports whether a copy is the one that jobs are built on; an older one stays for a moment, until the newer is on disk.
+func served(dir string) bool {
+	generation := filepath.Dir(dir)
+	current, _ := os.ReadFile(filepath.Join(filepath.Dir(generation), "current"))
+	return filepath.Base(generation) == "gen-"+strings.TrimSpace(string(current))
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func newestCopy(t *testing.T, tower *lab.Host) string {
@@ -331,16 +343,6 @@ func newestCopy(t *testing.T, tower *lab.Host) string {
 		t.Fatal("the builder has no copy of a client's root")
 	}
 	return all[0]
-}
-
-// changed is the time of the last status change.
-func changed(t *testing.T, path string) time.Time {
-	t.Helper()
-	fi, err := os.Lstat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return time.Unix(fi.Sys().(*syscall.Stat_t).Ctim.Unix())
 }
 
 func sameFile(t *testing.T, a, b string) bool {

@@ -120,12 +120,14 @@ func TestSync(t *testing.T) {
 		equalIn(t, tower, lappy, "/usr/local")
 	})
 	t.Run("gc", func(t *testing.T) {
-		before := len(copies(t, tower))
-		lantage(t, tower, "gc", "--dry-run").ok(t)
-		if after := len(copies(t, tower)); after != before {
-			t.Errorf("a dry run leaves %d copies of %d", after, before)
+		eventually(t, time.Minute, "the newest copy is on disk, and the one before it gone",
+			func() bool { return len(copies(t, tower)) == 1 })
+		before := used(t, tower)
+		lantage(t, tower, "gc", "--dry-run", "--contents=0s").ok(t).says(t, "Would remove", "lappy")
+		if after := used(t, tower); after != before {
+			t.Errorf("a dry run leaves %d KiB of %d", after, before)
 		}
-		lantage(t, tower, "gc").ok(t)
+		lantage(t, tower, "gc", "--contents=0s").ok(t).says(t, "Removed")
 		if after := copies(t, tower); len(after) != 1 {
 			t.Errorf("%d copies are left of one client: %q", len(after), after)
 		}
