@@ -138,7 +138,7 @@ func newRig(t *testing.T, limit int) *rig {
 	return newRigOn(t, limit, ln, t.TempDir())
 }
 
-func newRigOn(t *testing.T, limit int, ln net.Listener, dir string) *rig {
+func newRigOn(t *testing.T, limit int, ln net.Listener, dir string, prepare ...func(*Server)) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, runner: &steered{runs: make(chan *run, 200)}, ln: ln, dir: dir,
@@ -150,6 +150,9 @@ func newRigOn(t *testing.T, limit int, ln net.Listener, dir string) *rig {
 		Hello: wire.Hello{
 			Name: "tower", Software: "0.1", CHOST: "x86_64-pc-linux-gnu", Cores: 8, Bases: []string{"host", "/stage3"},
 		},
+	}
+	for _, p := range prepare {
+		p(r.server)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
