@@ -132,7 +132,11 @@ func setLinkTime(parent *os.Root, base string, mtime time.Time) error {
 		return err
 	}
 	defer d.Close()
-	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: mtime.Unix(), Nsec: int64(mtime.Nanosecond())}}
+	at, err := unix.TimeToTimespec(mtime)
+	if err != nil {
+		return &fs.PathError{Op: "utimensat", Path: base, Err: err}
+	}
+	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, at}
 	if err := unix.UtimesNanoAt(int(d.Fd()), base, ts, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &fs.PathError{Op: "utimensat", Path: base, Err: err}
 	}

@@ -117,7 +117,8 @@ const minSparse = 64 << 10
 // set takes from the status of a file what an entry has of it.
 func (e *Entry) set(st *unix.Stat_t) {
 	e.Mode, e.UID, e.GID = st.Mode&0o7777, st.Uid, st.Gid
-	e.Sec, e.Nsec = st.Mtim.Sec, uint32(st.Mtim.Nsec)
+	sec, nsec := st.Mtim.Unix()
+	e.Sec, e.Nsec = sec, uint32(nsec)
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		e.Type = TypeDir
