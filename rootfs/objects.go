@@ -24,8 +24,25 @@ var errNoContent = errors.New("its content is not there")
 type objects struct {
 	dir      *os.File
 	fd       int
-	maxLinks uint64          // links to one file; 0: as many as the file system allows
-	making   [256]sync.Mutex // by the first byte of the sum: held while one object is made from another
+	maxLinks uint64      // links to one file; 0: as many as the file system allows
+	making   [256]making // by the first byte of the sum
+}
+
+// making is held while one object is made from another. Some contents, such as that of empty files, are in thousands of
+// files that differ in their times, and so in thousands of objects of one folder: it is not read for each of them.
+type making struct {
+	sync.Mutex
+	last map[Sum]string // the object that was made last of a content
+}
+
+// maxLast bounds making.last.
+const maxLast = 256
+
+func (m *making) note(sum Sum, object string) {
+	if m.last == nil || len(m.last) >= maxLast {
+		m.last = make(map[Sum]string)
+	}
+	m.last[sum] = object
 }
 
 func openObjects(dir string) (*objects, error) {
@@ -121,7 +138,9 @@ func (o *objects) link(e *Entry, t *scratch, dir int, name string) error {
 	defer making.Unlock()
 	switch err = o.try(object, dir, name); err { // another may have made it meanwhile
 	case unix.ENOENT:
-		err = o.make(e, t, object)
+		if err = o.make(e, t, object, making.last[e.Sum]); err == nil {
+			making.note(e.Sum, object)
+		}
 	case unix.EMLINK:
 		err = o.renew(e, t, object)
 	default:
@@ -145,8 +164,18 @@ func (o *objects) try(object string, dir int, name string) error {
 	return unix.Linkat(o.fd, object, dir, name, 0)
 }
 
-// make makes an object of another one with the same content: a raw one becomes it, others are copied.
-func (o *objects) make(e *Entry, t *scratch, object string) error {
+// make makes an object of another one with the same content: a raw one becomes it, others are copied. One of them may be
+// known.
+func (o *objects) make(e *Entry, t *scratch, object, known string) error {
+	if known != "" {
+		tmp, err := o.copy(known, e, t)
+		if err == nil {
+			return o.place(t, tmp, object)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	folder, err := o.folder(object[:3])
 	if err != nil {
 		return err
