@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -135,7 +136,7 @@ func TestAdaptiveFollows(t *testing.T) {
 	must(t, a.Close())
 }
 
-// Where the compression is as fast as the link, a lower level is not tried again and again.
+// Where the compression is about as fast as the link, levels are not changed again and again.
 func TestAdaptiveSettles(t *testing.T) {
 	text := ownSource(t)[:64<<10]
 	s := laptop(117e6)
@@ -144,14 +145,8 @@ func TestAdaptiveSettles(t *testing.T) {
 	a.size = blockBytes
 	levels := s.send(t, a, 60, text)
 	must(t, a.Close())
-	stored := 0
-	for _, l := range levels[10:] {
-		if l == 0 {
-			stored++
-		}
-	}
-	if stored > 6 {
-		t.Errorf("stored %d members of 50: %v", stored, levels)
+	if slices.Max(levels[10:]) != slices.Min(levels[10:]) {
+		t.Errorf("it does not settle: %v", levels)
 	}
 }
 

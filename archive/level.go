@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -26,6 +27,10 @@ type member struct {
 const (
 	// better is by how much a level must be expected to win before it is changed to.
 	better = 1.1
+	// Compressing takes the processor from whoever produces the data, and where a slow receiver looks like a slow link it
+	// wins nothing. So it must promise much more, and is given up for a little less.
+	worthwhile = 1.9
+	cheaper    = 0.9
 	// Of the time that has passed, this part may go into trying levels.
 	tryShare = 50
 	// A link that was not the bottleneck is faster than was measured, nobody knows by how much. Its rate is
@@ -69,7 +74,11 @@ func (c *chooser) next(m member, sample []byte) {
 			best, level = e, l
 		}
 	}
-	if best > now*better {
+	switch {
+	case c.level == 0 && best < now*worthwhile:
+	case c.level > 0 && c.expect(0) >= best*cheaper:
+		c.level = 0
+	case best > now*better:
 		c.level = level
 	}
 }
@@ -81,6 +90,9 @@ func (c *chooser) expect(i int) float64 {
 
 func (c *chooser) measureLink(m member) {
 	if m.linkBound() {
+		if c.known { // a receiver whose disk is busy for a moment is not a slow link
+			m.link = math.Sqrt(c.link * m.link)
+		}
 		c.link, c.known = m.link, true
 		return
 	}

@@ -284,13 +284,7 @@ func (o *outgoing) file1(w *wire.ContentsWriter, e *rootfs.Entry) error {
 		return &localError{openErr}
 	}
 	var content io.Reader
-	reader := &steadyFile{f: f, left: e.Size, sum: sha256.New(), want: e.Sum, again: func() error {
-		again, err := o.rules.Open(e)
-		if err == nil {
-			again.Close()
-		}
-		return err
-	}}
+	reader := &steadyFile{f: f, entry: e, left: e.Size, sum: sha256.New()}
 	if openErr == nil {
 		defer f.Close()
 		content = reader
@@ -318,20 +312,22 @@ func (o *outgoing) file1(w *wire.ContentsWriter, e *rootfs.Entry) error {
 // rootfs.ErrChanged.
 type steadyFile struct {
 	f     *os.File
+	entry *rootfs.Entry
 	left  int64
 	sum   hash.Hash
-	want  rootfs.Sum
 	got   rootfs.Sum
-	again func() error // whether the file is still the one that was listed
 }
 
 func (r *steadyFile) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		r.sum.Sum(r.got[:0])
-		if r.want != (rootfs.Sum{}) && r.got != r.want {
-			return 0, rootfs.ErrChanged
+		if r.entry.Sum != (rootfs.Sum{}) {
+			if r.got != r.entry.Sum {
+				return 0, rootfs.ErrChanged
+			}
+			return 0, io.EOF
 		}
-		if err := r.again(); err != nil {
+		if err := r.entry.StillIs(r.f); err != nil {
 			return 0, err
 		}
 		return 0, io.EOF

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -50,6 +51,22 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 		return nil, fmt.Errorf("this is a Prefix installation (EPREFIX=%s), which Lantage does not serve: no builder has that path",
 			s.eprefix)
 	}
+	return s, nil
+}
+
+// querySystemAndRepos asks Portage for both at once: most of the time of each is that it starts.
+func querySystemAndRepos(ctx context.Context, t *tools) (*system, error) {
+	repos := system{configRoot: cmp.Or(lookupEnv(t.environ, "PORTAGE_CONFIGROOT"), "/")}
+	asked := make(chan error, 1)
+	go func() { asked <- repos.queryRepos(ctx, t) }()
+	s, err := querySystem(ctx, t)
+	if reposErr := <-asked; err == nil {
+		err = reposErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.repos, s.profile = repos.repos, repos.profile
 	return s, nil
 }
 

@@ -30,6 +30,21 @@ func (r *Rules) Open(e *Entry) (*os.File, error) {
 	return f, nil
 }
 
+// StillIs reports an error that wraps ErrChanged if an open file is not any more, as far as its status says, what its entry
+// was when it was listed.
+func (e *Entry) StillIs(f *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	now := Entry{Path: e.Path}
+	now.set(&st)
+	if !unchanged(e, &now) {
+		return fmt.Errorf("%s: %w", f.Name(), ErrChanged)
+	}
+	return nil
+}
+
 // unchanged reports whether a file is the one that was listed, as far as its stamp says.
 func unchanged(listed, now *Entry) bool {
 	return now.Size == listed.Size && now.Sec == listed.Sec && now.Nsec == listed.Nsec &&
