@@ -16,7 +16,7 @@ const (
 	// start and end, where nothing overlaps, cheap.
 	memberBytes = 16 << 20
 	firstMember = 1 << 20 // sent before anything is known
-	firstLevel  = 1
+	firstLevel  = 0
 	sampleBytes = 256 << 10
 )
 
