@@ -67,8 +67,13 @@ func TestClientBaseAdapt(t *testing.T) {
 		}
 	}
 	for _, other := range [][2]string{
-		{"04gcc=x", "04gcc=y"}, {"CFLAGS", "CFLAGS2"}, {"-> ../p", "-> ../q"}, {"BUILD_TIME=1", "BUILD_TIME=2"},
-		{"a/b-1/", "a/b-1.1/"}, {"EAPI=8", "EAPI=9"}, {"e.eclass=x", "e.eclass=y"},
+		{"04gcc=x", "04gcc=y"},
+		{"CFLAGS", "CFLAGS2"},
+		{"-> ../p", "-> ../q"},
+		{"BUILD_TIME=1", "BUILD_TIME=2"},
+		{"a/b-1/", "a/b-1.1/"},
+		{"EAPI=8", "EAPI=9"},
+		{"e.eclass=x", "e.eclass=y"},
 	} {
 		if with(other[0], other[1]) == a.pkgDir {
 			t.Errorf("%s does not change the key; it must", other[0])

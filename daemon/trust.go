@@ -138,58 +138,60 @@ func (t *Trust) List(context.Context) error {
 // Revoke takes nothing of a client any more, and offers to remove what there is of it.
 func (t *Trust) Revoke(_ context.Context, word string) error {
 	return t.with(func(store *rootfs.Store) error {
-		k, err := t.pick(store, word)
+		k, err := t.change(store, word, func(list map[string]string, k known) { list[k.id] = k.name })
 		if err != nil {
-			return err
-		}
-		list, err := revoked(t.StateDir)
-		if err != nil {
-			return err
-		}
-		list[k.id] = k.name
-		if err := setRevoked(t.StateDir, list); err != nil {
 			return err
 		}
 		fmt.Fprintf(t.Stdout, "Nothing of %s (%.8s) is taken any more.\n", k.name, k.id)
 		if k.state == "revoked" {
 			return nil
 		}
-		if !t.Ask {
-			fmt.Fprintf(t.Stdout, "The copy of its root is still here. To remove it: lantage gc --forget=%.8s\n", k.id)
-			return nil
-		}
-		fmt.Fprint(t.Stdout, "Remove the copy of its root and what was built on it? [Yes/No] ")
-		answer, _ := bufio.NewReader(t.Stdin).ReadString('\n')
-		if !strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "y") {
-			fmt.Fprintf(t.Stdout, "It stays. To remove it later: lantage gc --forget=%.8s\n", k.id)
-			return nil
-		}
-		if err := errors.Join(store.Forget(k.id), build.ForgetClient(t.StateDir, k.id)); err != nil {
-			return err
-		}
-		fmt.Fprintln(t.Stdout, "Removed.")
-		return nil
+		return t.offerRemoval(store, k)
 	})
 }
 
 // Allow takes a revocation back.
 func (t *Trust) Allow(_ context.Context, word string) error {
 	return t.with(func(store *rootfs.Store) error {
-		k, err := t.pick(store, word)
-		if err != nil {
-			return err
+		k, err := t.change(store, word, func(list map[string]string, k known) { delete(list, k.id) })
+		if err == nil {
+			fmt.Fprintf(t.Stdout, "The root of %s (%.8s) is taken and built on.\n", k.name, k.id)
 		}
-		list, err := revoked(t.StateDir)
-		if err != nil {
-			return err
-		}
-		delete(list, k.id)
-		if err := setRevoked(t.StateDir, list); err != nil {
-			return err
-		}
-		fmt.Fprintf(t.Stdout, "The root of %s (%.8s) is taken and built on.\n", k.name, k.id)
-		return nil
+		return err
 	})
+}
+
+// change changes the list of those who are revoked by one client.
+func (t *Trust) change(store *rootfs.Store, word string, how func(map[string]string, known)) (known, error) {
+	k, err := t.pick(store, word)
+	if err != nil {
+		return k, err
+	}
+	list, err := revoked(t.StateDir)
+	if err != nil {
+		return k, err
+	}
+	how(list, k)
+	return k, setRevoked(t.StateDir, list)
+}
+
+// offerRemoval asks whether a client's copy is to go, where there is somebody to ask.
+func (t *Trust) offerRemoval(store *rootfs.Store, k known) error {
+	if !t.Ask {
+		fmt.Fprintf(t.Stdout, "The copy of its root is still here. To remove it: lantage gc --forget=%.8s\n", k.id)
+		return nil
+	}
+	fmt.Fprint(t.Stdout, "Remove the copy of its root and what was built on it? [Yes/No] ")
+	answer, _ := bufio.NewReader(t.Stdin).ReadString('\n')
+	if !strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "y") {
+		fmt.Fprintf(t.Stdout, "It stays. To remove it later: lantage gc --forget=%.8s\n", k.id)
+		return nil
+	}
+	if err := errors.Join(store.Forget(k.id), build.ForgetClient(t.StateDir, k.id)); err != nil {
+		return err
+	}
+	fmt.Fprintln(t.Stdout, "Removed.")
+	return nil
 }
 
 func (t *Trust) with(do func(*rootfs.Store) error) error {

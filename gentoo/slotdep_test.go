@@ -11,8 +11,12 @@ func TestBuiltSlots(t *testing.T) {
 		|| ( dev-lang/perl:0/5.40= ) !<dev-libs/old-2:0/1= !!dev-libs/older:0/1= dev-libs/any:= dev-libs/slot:3= app-misc/plain
 		x11-libs/gtk+:3/0= media-libs/x264-0.0.20240314:0/164= dev-qt/qtbase-6.8*:6/6.8.1=`
 	want := []SlotDep{
-		{"lab-libs/greet", "0", "2"}, {"dev-libs/icu", "0", "76"}, {"dev-lang/perl", "0", "5.40"}, {"x11-libs/gtk+", "3", "0"},
-		{"media-libs/x264", "0", "164"}, {"dev-qt/qtbase", "6", "6.8.1"},
+		{"lab-libs/greet", "0", "2"},
+		{"dev-libs/icu", "0", "76"},
+		{"dev-lang/perl", "0", "5.40"},
+		{"x11-libs/gtk+", "3", "0"},
+		{"media-libs/x264", "0", "164"},
+		{"dev-qt/qtbase", "6", "6.8.1"},
 	}
 	if diff := cmp.Diff(want, BuiltSlots(deps)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
