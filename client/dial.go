@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,6 +125,10 @@ func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error)
 func tidy(h wire.Hello) wire.Hello {
 	for _, s := range []*string{&h.Name, &h.Software, &h.ID, &h.CHOST, &h.Arch, &h.CPU, &h.Portage} {
 		*s = oneLine(*s, 64)
+	}
+	h.Bases = slices.Clone(h.Bases[:min(len(h.Bases), 32)])
+	for i := range h.Bases {
+		h.Bases[i] = oneLine(h.Bases[i], 255)
 	}
 	for _, n := range []*int{&h.Cores, &h.Memory, &h.Jobs, &h.Waiting, &h.JobLimit} {
 		*n = min(max(*n, 0), 1<<30)

@@ -49,6 +49,7 @@ type listed struct {
 	Memory   int      `json:"memoryMiB"`
 	Version  string   `json:"version"`
 	Portage  string   `json:"portage,omitempty"`
+	Bases    []string `json:"bases,omitempty"` // what it builds on
 	Trust    string   `json:"trust"`
 	Found    []string `json:"found"`           // named, config, cache, loopback, mdns, dns
 	Error    string   `json:"error,omitempty"` // why it cannot be used
@@ -158,7 +159,7 @@ func answeredRow(f *sighting) listed {
 	return listed{
 		Name: h.Name, ID: h.ID, Instance: discovery.InstanceName(h.Name, h.ID), Address: f.addr, CHOST: h.CHOST,
 		Arch: h.Arch, CPU: h.CPU, Cores: h.Cores, Load: h.Load, Jobs: h.Jobs, Waiting: h.Waiting, JobLimit: h.JobLimit,
-		Memory: h.Memory, Version: h.Software, Portage: h.Portage, Trust: notVerified, Found: f.ways,
+		Memory: h.Memory, Version: h.Software, Portage: h.Portage, Bases: h.Bases, Trust: notVerified, Found: f.ways,
 	}
 }
 

@@ -175,7 +175,7 @@ func (e *Emerge) tellCopied(b *builder, done copied, took time.Duration, asked b
 		}
 		return
 	}
-	line := fmt.Sprintf("This machine's root is copied to %v: %d files, %s sent", b, done.files, rootfs.HumanBytes(done.sent))
+	line := fmt.Sprintf("This machine's root is copied to %v: %s, %s sent", b, count(done.files, "file"), rootfs.HumanBytes(done.sent))
 	if done.found > 0 {
 		line += fmt.Sprintf(", %s found in what it had built", rootfs.HumanBytes(done.found))
 	}

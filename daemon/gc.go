@@ -84,14 +84,23 @@ func (g *GC) print(store *rootfs.Store, report rootfs.GCReport, built build.Coll
 	if g.DryRun {
 		verb = "Would remove"
 	}
-	fmt.Fprintf(g.Stdout, "%s: %d copies of clients' roots, %d old generations, %d files in no root, %d PKGDIRs, %d distfiles: %s.\n",
-		verb, len(report.Clients), report.Generations, report.Objects, built.PkgDirs, built.Distfiles,
-		rootfs.HumanBytes(report.Bytes+built.Bytes))
+	if len(report.Clients)+report.Generations+report.Objects+built.PkgDirs+built.Distfiles == 0 {
+		fmt.Fprintln(g.Stdout, "Nothing to remove.")
+	} else {
+		g.printRemoved(verb, report, built)
+	}
 	fmt.Fprintf(g.Stdout, "The copies take %s of disk: what is in several of them is there once.\n", rootfs.HumanBytes(report.Left))
 	if report.Held > 0 {
 		fmt.Fprintf(g.Stdout, "%d generations are in use by jobs and went not.\n", report.Held)
 	}
 	return nil
+}
+
+// printRemoved says what went, or would go.
+func (g *GC) printRemoved(verb string, report rootfs.GCReport, built build.Collected) {
+	fmt.Fprintf(g.Stdout, "%s: %d copies of clients' roots, %d old generations, %d files in no root, %d PKGDIRs, %d distfiles: %s.\n",
+		verb, len(report.Clients), report.Generations, report.Objects, built.PkgDirs, built.Distfiles,
+		rootfs.HumanBytes(report.Bytes+built.Bytes))
 }
 
 // forget removes one client's copy.

@@ -15,7 +15,7 @@ const makeConf = `USE="shout"
 CFLAGS="-O1 -pipe -DMARK=mine"
 `
 
-// hosts are the demo's machines: one that builds and two weak ones with the same settings.
+// hosts are the demo's machines: one that builds, and is not Gentoo, and two weak ones with the same settings.
 type hosts struct {
 	lab                   *lab.Lab
 	tower, lappy, netbook *host
@@ -26,7 +26,7 @@ func newHosts(binary string) (*hosts, error) {
 	// The hosts end with Close, or with this process, and not with Ctrl-C: the client's last words are
 	// worth seeing.
 	l, err := lab.New(context.Background(), lab.Options{Binary: binary, Hosts: []lab.HostSpec{
-		{Name: "tower", Builder: true}, {Name: "lappy", Files: files}, {Name: "netbook", Files: files},
+		{Name: "tower", Foreign: true}, {Name: "lappy", Files: files}, {Name: "netbook", Files: files},
 	}})
 	if err != nil {
 		return nil, err
