@@ -37,6 +37,8 @@ type cli struct {
 	Base       string   `default:"auto" placeholder:"BASE" help:"What the packages are built on: client, a copy of this machine's root; host, the builder's own; or a directory of the builder's. auto is client for root, and for others host where it is equal (${default})."`
 	Copy       []string `hidden:"" placeholder:"PATH" help:"Directories of this machine that are part of its copy, too."`
 	NoCopy     []string `hidden:"" placeholder:"PATH" help:"Files and directories of this machine that are not part of its copy."`
+	Local      []string `placeholder:"ATOM" help:"Packages that are built here: category/name, where * stands for anything, or =category/name-version; :slot and ::repository may follow."`
+	Remote     []string `placeholder:"ATOM" help:"Packages that a builder builds, also where lantage would leave them here."`
 	NoInstall  bool     `help:"Keep the binary packages in an archive and print how to install them."`
 	NoFallback bool     `help:"Without a builder, stop instead of building here."`
 	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
@@ -45,6 +47,7 @@ type cli struct {
 	Serve        serveCmd        `cmd:"" help:"Be a builder."`
 	ListBuilders listBuildersCmd `cmd:"" help:"Show the builders on the LAN."`
 	Sync         syncCmd         `cmd:"" help:"Bring a builder's copy of this machine's root up to date."`
+	Verify       verifyCmd       `cmd:"" help:"Show where the binary packages in PKGDIR come from, and whether they are still what came."`
 	GC           gcCmd           `cmd:"" name:"gc" help:"Make room on a builder's disk."`
 	Trust        trustCmd        `cmd:"" help:"On a builder: whose roots are copied and built on."`
 	Version      versionCmd      `cmd:"" help:"Show the version."`
@@ -75,6 +78,11 @@ type syncCmd struct {
 	Full       bool `help:"Look at every file, also where nothing seems to have changed."`
 	ShowInputs bool `help:"Show what is copied and what is not, and copy nothing."`
 	Forget     bool `help:"Have the builder remove its copy."`
+}
+
+type verifyCmd struct {
+	Atoms []string `arg:"" optional:"" name:"atom" help:"Packages, to be shown with all that is known of them."`
+	JSON  bool     `name:"json" help:"As JSON, for programs."`
 }
 
 type gcCmd struct {
@@ -184,6 +192,7 @@ func (c *cli) where() client.Where {
 func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return (&client.Emerge{
 		Args: e.Args, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback,
+		Local: c.Local, Remote: c.Remote,
 		Verbose: c.Verbose, Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
 	}).Run(ctx)
 }
@@ -202,6 +211,11 @@ func (s *syncCmd) Run(ctx context.Context, c *cli, io stdio) error {
 		Where: c.where(), Copy: c.Copy, NoCopy: c.NoCopy, Full: s.Full, ShowInputs: s.ShowInputs, Forget: s.Forget,
 		Version: version, Environ: os.Environ(), Stdout: io.out, Stderr: io.err,
 	}).Run(ctx)
+}
+
+// Run shows and checks where binary packages come from.
+func (v *verifyCmd) Run(ctx context.Context, io stdio) error {
+	return (&client.Verify{Atoms: v.Atoms, JSON: v.JSON, Environ: os.Environ(), Stdout: io.out, Stderr: io.err}).Run(ctx)
 }
 
 // Run makes room.

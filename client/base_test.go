@@ -47,37 +47,23 @@ func TestBaseFor(t *testing.T) {
 	}
 }
 
-// TestKernelFor: how much of the kernel's sources goes is told by the packages' metadata, or their ebuilds.
+// TestKernelFor: how much of the kernel's sources goes is told by the packages' metadata.
 func TestKernelFor(t *testing.T) {
-	repo := t.TempDir()
-	put := func(name, text string) {
-		t.Helper()
-		file := filepath.Join(repo, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cache := func(pf, text string) { put("metadata/md5-cache/a/"+pf, text) }
-	cache("plain-1", "DEPEND=dev-libs/linux-mod\n_eclasses_=multilib\t1\ttoolchain-funcs\t2\n")
-	cache("info-1", "_eclasses_=linux-info\t0123\ttoolchain-funcs\t2\n")
-	cache("mod-1", "_eclasses_=eapi9-ver\t1\tlinux-info\t2\tlinux-mod-r1\t3\tmultilib\t4\n")
-	cache("dep-1", "BDEPEND=app-misc/x virtual/linux-sources sys-apps/y\n")
-	cache("stale-1", "DEPEND=x\n")
-	put("a/stale/stale-1.ebuild", "inherit linux-mod-r1\n") // the cache is what counts
-	put("a/ebuild/ebuild-1.ebuild", "EAPI=8\ninherit flag-o-matic linux-mod-r1\n")
-	put("a/asks/asks-1.ebuild", "EAPI=8\ninherit linux-info udev\n")
-	put("a/comment/comment-1.ebuild", "EAPI=8\n# inherit linux-mod-r1\n")
-	for name, want := range map[string]rootfs.Kernel{
-		"plain": rootfs.NoKernel, "info": rootfs.KernelConfig, "mod": rootfs.KernelSources, "dep": rootfs.KernelSources,
-		"stale": rootfs.NoKernel, "ebuild": rootfs.KernelSources, "asks": rootfs.KernelConfig, "comment": rootfs.NoKernel,
-		"missing": rootfs.NoKernel,
+	for name, c := range map[string]struct {
+		facts facts
+		want  rootfs.Kernel
+	}{
+		"plain":                 {facts{Depend: "dev-libs/linux-mod", Inherited: []string{"multilib", "toolchain-funcs"}}, rootfs.NoKernel},
+		"looks it up":           {facts{Inherited: []string{"linux-info", "toolchain-funcs"}}, rootfs.KernelConfig},
+		"module":                {facts{Inherited: []string{"eapi9-ver", "linux-info", "linux-mod-r1", "multilib"}}, rootfs.KernelSources},
+		"depends":               {facts{Depend: " app-misc/x virtual/linux-sources sys-apps/y"}, rootfs.KernelSources},
+		"depends, of a version": {facts{Depend: "modules? ( >=virtual/linux-sources-3 )"}, rootfs.KernelSources},
+		"blocks":                {facts{Depend: "!virtual/linux-sources"}, rootfs.NoKernel},
+		"nothing known":         {facts{}, rootfs.NoKernel},
 	} {
-		pkgs := []gentoo.Package{{CPV: gentoo.CPV{Category: "a", Name: name, Version: "1"}, Repo: "lab"}}
-		if got := kernelFor(pkgs, []gentoo.Repo{{Name: "lab", Location: repo}}); got != want {
-			t.Errorf("%s: %d, want %d", name, got, want)
+		cpv := gentoo.CPV{Category: "a", Name: "b", Version: "1"}
+		if got := kernelFor([]gentoo.Package{{CPV: cpv}}, map[gentoo.CPV]facts{cpv: c.facts}); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
 }

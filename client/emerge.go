@@ -19,6 +19,8 @@ type Emerge struct {
 	Base       string   // auto, client, host, or a directory that the builder offers; empty: the builder's choice
 	Copy       []string // directories that are part of the copy of this machine's root, too
 	NoCopy     []string // files and directories that are not
+	Local      []string // packages that are built here, as patterns
+	Remote     []string // packages that a builder builds, whatever speaks against it
 	NoInstall  bool     // keep what was built in an archive, instead of merging it
 	NoFallback bool     // without a builder, or having lost it, stop instead of building here
 	Verbose    bool     // show the build logs as they are written
@@ -33,7 +35,11 @@ type Emerge struct {
 	Stdout, Stderr io.Writer
 
 	terminal func(any) bool // nil: isTerminal
-	patience time.Duration  // 0: reconnectFor
+	// facts is what asks Portage about packages; nil: queryFacts.
+	facts func(context.Context, *tools, []gentoo.Package) (map[gentoo.CPV]facts, error)
+	// unproved is for tests whose binary packages are none.
+	unproved bool
+	patience time.Duration // 0: reconnectFor
 }
 
 // Run does it all. Errors with an ExitCode method carry emerge's own status or one of the Exit constants;
@@ -54,6 +60,10 @@ func (e *Emerge) run(ctx context.Context) error {
 		return errors.New("--base client: a copy of this machine's root has files that root alone may read; run lantage as root, " +
 			"or leave --base out")
 	}
+	h, err := e.newHome()
+	if err != nil {
+		return err
+	}
 	sys, err := querySystem(ctx, t)
 	if err != nil {
 		return e.plainEmerge(ctx, t, err)
@@ -65,6 +75,11 @@ func (e *Emerge) run(ctx context.Context) error {
 	if args.Ask && !e.isTerminal(e.Stdin) {
 		e.warn(`!!! "--ask" should only be used in a terminal. Exiting.`) // emerge's words, and its status
 		return exit(ExitFailed)
+	}
+	if sys.signing.wanted() && e.mayMerge() {
+		if err := sys.signing.ready(t); err != nil {
+			return e.plainEmerge(ctx, t, err)
+		}
 	}
 	repos := make(chan error, 1)
 	go func() { repos <- sys.queryRepos(ctx, t) }() // as long as emerge makes the plan
@@ -78,10 +93,31 @@ func (e *Emerge) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := e.divide(ctx, t, sys, p, h); err != nil {
+		return e.plainEmerge(ctx, t, err)
+	}
 	if len(p.send) == 0 {
 		return e.nothingToSend(ctx, t, args, p)
 	}
+	if e.mayMerge() && !args.BuildPkgOnly && p.onlyTiny(h) {
+		e.say("Nothing of this plan has to be fetched or compiled; plain emerge goes on.")
+		return t.replace(ctx, "emerge", e.Args)
+	}
 	return e.offload(ctx, t, args, sys, p)
+}
+
+// divide asks Portage about the packages of a plan and decides which of them a builder builds.
+func (e *Emerge) divide(ctx context.Context, t *tools, sys *system, p *plan, h *home) (err error) {
+	query := e.facts
+	if query == nil {
+		query = queryFacts
+	}
+	if p.facts, err = query(ctx, t, p.list.Builds()); err != nil {
+		return err
+	}
+	h.repos, h.facts = sys.repos, p.facts
+	p.send, p.stay = h.split(p.list)
+	return nil
 }
 
 // offload has the packages of a plan built by a builder and merges them.
@@ -95,6 +131,12 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 		return err
 	}
 	defer b.conn.Close()
+	for _, s := range p.keepHome(b.base) {
+		e.say("%s stays here: %s", s.CPV, s.why)
+	}
+	if len(p.send) == 0 {
+		return e.nothingToSend(ctx, t, args, p)
+	}
 	if args.Ask {
 		b.conn.Close() // people take their time
 		if err := e.ask(ctx, e.question(p, b)); err != nil {
@@ -108,7 +150,7 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 		b = again
 		defer b.conn.Close()
 	}
-	o, err := e.build(ctx, sys, p, b)
+	o, err := e.build(ctx, t, sys, p, b)
 	if err != nil {
 		return err
 	}

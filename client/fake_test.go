@@ -18,6 +18,7 @@ import (
 
 	"lantage/archive"
 	"lantage/discovery"
+	"lantage/gentoo"
 	"lantage/wire"
 )
 
@@ -108,7 +109,8 @@ func (m *machine) emerge(host string, out *buffer, args ...string) *Emerge {
 		Args: args, Version: "test", StateDir: m.path("state"), LogDir: m.path("logs"),
 		Environ: []string{"PATH=" + m.path("bin") + ":/usr/bin:/bin", "FAKE=" + m.dir, "USE=x", "HOME=" + m.dir},
 		Stdin:   strings.NewReader(""), Stdout: out, Stderr: out,
-		patience: 3 * time.Second,
+		patience: 3 * time.Second, unproved: true,
+		facts: func(context.Context, *tools, []gentoo.Package) (map[gentoo.CPV]facts, error) { return nil, nil },
 	}
 }
 

@@ -20,6 +20,11 @@ func (e *Emerge) finish(
 			return err
 		}
 	} else if len(o.arrived) > 0 {
+		if sys.signing.wanted() {
+			if err := e.sign(context.WithoutCancel(ctx), t, o); err != nil {
+				return err
+			}
+		}
 		if err := refreshIndex(ctx, t); err != nil {
 			return err
 		}

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,6 +67,10 @@ func packArrived(name string, o outcome) (err error) {
 		if err = addBinpkg(w, root, a.path); err != nil {
 			break
 		}
+		if err = addBinpkg(w, root, a.path+provenanceSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		err = nil
 	}
 	if closeErr := w.Close(); err == nil {
 		err = closeErr

@@ -2,52 +2,47 @@ package client
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
+	"slices"
 
 	"lantage/gentoo"
 	"lantage/rootfs"
 )
 
-// What tells that a package looks up the kernel's configuration, or is built against its sources: its metadata (md5-dict
-// cache of the repository) or, where there is no cache, its ebuild.
-var kernelSigns = []struct {
-	level            rootfs.Kernel
-	metadata, ebuild *regexp.Regexp
-}{
-	{
-		rootfs.KernelSources,
-		regexp.MustCompile(`(?m)^(_eclasses_=(.*\t)?linux-mod(-r1)?\t|[A-Z]*DEPEND=(.* )?[^ ]*virtual/linux-sources)`),
-		regexp.MustCompile(`(?m)^[^#\n]*(\binherit\b.*\blinux-mod\b|virtual/linux-sources)`),
-	},
-	{
-		rootfs.KernelConfig,
-		regexp.MustCompile(`(?m)^_eclasses_=(.*\t)?linux-info\t`),
-		regexp.MustCompile(`(?m)^[^#\n]*\binherit\b.*\blinux-info\b`),
-	},
-}
+// linuxSourcesRE finds virtual/linux-sources in what a package depends on.
+var linuxSourcesRE = regexp.MustCompile(`(^|[\s(])[^\s(!]*virtual/linux-sources`)
 
 // kernelFor is how much of the kernel's sources the packages of a plan need.
-func kernelFor(pkgs []gentoo.Package, repos []gentoo.Repo) rootfs.Kernel {
+func kernelFor(pkgs []gentoo.Package, known map[gentoo.CPV]facts) rootfs.Kernel {
 	most := rootfs.NoKernel
 	for _, p := range pkgs {
-		for _, r := range repos {
-			if r.Name == p.Repo {
-				most = max(most, kernelOf(p.CPV, r.Location))
-			}
-		}
+		most = max(most, kernelOf(known[p.CPV]))
 	}
 	return most
 }
 
-func kernelOf(cpv gentoo.CPV, repo string) rootfs.Kernel {
-	metadata, err := os.ReadFile(filepath.Join(repo, "metadata/md5-cache", cpv.Category, cpv.PF()))
-	cached := err == nil
-	ebuild, _ := os.ReadFile(filepath.Join(repo, cpv.CP(), cpv.PF()+".ebuild"))
-	for _, sign := range kernelSigns {
-		if cached && sign.metadata.Match(metadata) || !cached && sign.ebuild.Match(ebuild) {
-			return sign.level
-		}
+// kernelOf tells from a package's metadata whether it is built against the kernel's sources, or looks up its configuration.
+func kernelOf(f facts) rootfs.Kernel {
+	switch {
+	case f.inherits("linux-mod", "linux-mod-r1"), linuxSourcesRE.MatchString(f.Depend):
+		return rootfs.KernelSources
+	case f.inherits("linux-info"):
+		return rootfs.KernelConfig
 	}
 	return rootfs.NoKernel
+}
+
+// runningKernelRE finds in an ebuild that it asks for the kernel that runs, which on a builder is another.
+var runningKernelRE = regexp.MustCompile(`(?m)^[^#\n]*(\bget_running_version\b|\buname\s+-[a-z]*[rv])`)
+
+// wantsRunningKernel reports whether a package is built for the kernel that runs.
+func wantsRunningKernel(ebuild string) bool { return runningKernelRE.MatchString(ebuild) }
+
+// hasKernelSources reports whether there are sources of a kernel, with its configuration. Without them ebuilds look at the
+// kernel that runs.
+func hasKernelSources() bool {
+	return slices.ContainsFunc([]string{"/usr/src/linux/.config", "/usr/src/linux/include/config/auto.conf"}, func(p string) bool {
+		_, err := os.Stat(p)
+		return err == nil
+	})
 }

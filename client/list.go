@@ -181,7 +181,7 @@ func silentRow(f *sighting) listed {
 	return r
 }
 
-func writeJSON(w io.Writer, rows []listed) error {
+func writeJSON(w io.Writer, rows any) error {
 	b, err := json.MarshalIndent(rows, "", "  ")
 	if err != nil {
 		return err

@@ -38,45 +38,6 @@ func openRoot(t *testing.T, dir string) *os.Root {
 	return root
 }
 
-func TestSplit(t *testing.T) {
-	list, err := gentoo.ParseMergeList(strings.Join([]string{
-		"[ebuild  N     ] lab/plain-1::lab 0 KiB",
-		"[ebuild IN     ] lab/talks-1::lab 0 KiB",
-		"[ebuild  N F   ] lab/missing-1::lab 0 KiB",
-		"[ebuild  N f   ] lab/byhand-1::lab 0 KiB",
-		"[ebuild  N     ] lab/noname-1 0 KiB",
-		"[ebuild  N     ] lab/elsewhere-1::lab to /mnt/ 0 KiB",
-		"[binary  N     ] lab/binary-1-2::lab 0 KiB",
-		"[uninstall     ] lab/old-1::lab",
-		"[nomerge       ] lab/parent-1::lab",
-		"[ebuild   R    ] lab/plain-1::lab to /mnt/ 0 KiB",
-		"[ebuild     U  ] lab/second-2::other [1::lab] 0 KiB",
-	}, "\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	send, stay := split(list)
-	var got []string
-	for _, p := range send {
-		got = append(got, "send "+p.Atom())
-	}
-	for _, s := range stay {
-		got = append(got, "stay "+s.CPV.String()+": "+s.why)
-	}
-	want := []string{
-		"send =lab/plain-1::lab", "send =lab/second-2::other",
-		"stay lab/talks-1: it asks questions while it builds",
-		"stay lab/missing-1: its sources have to be downloaded by hand, and are missing",
-		"stay lab/byhand-1: its sources were downloaded by hand, and a builder has none",
-		"stay lab/noname-1: its repository has no name",
-		"stay lab/elsewhere-1: it is for another root than /",
-		"stay lab/plain-1: it is for another root than /",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
 func TestColoured(t *testing.T) {
 	got := coloured("x\n[ebuild  N     ] lab/a-1::lab  USE=\"x\"\n" +
 		"[blocks B      ] lab/b (\"lab/b\" is soft blocking lab/a-1)\n")

@@ -13,48 +13,9 @@ type plan struct {
 	shown    string // emerge's own words from the heading of its list on
 	warnings string // what emerge said on standard error
 	list     *gentoo.MergeList
+	facts    map[gentoo.CPV]facts
 	send     []gentoo.Package
 	stay     []staying
-}
-
-// staying is a package that is built here, and why.
-type staying struct {
-	gentoo.Package
-	why string
-}
-
-// split decides which packages of a merge list a builder builds. A package that needs no build (binary,
-// uninstall, nomerge) is in neither list.
-func split(list *gentoo.MergeList) (send []gentoo.Package, stay []staying) {
-	sent := map[string]bool{}
-	for _, p := range list.Builds() {
-		why := whyStay(p)
-		switch {
-		case why != "":
-			stay = append(stay, staying{p, why})
-		case !sent[p.CPV.String()]:
-			sent[p.CPV.String()] = true
-			send = append(send, p)
-		}
-	}
-	return send, stay
-}
-
-// whyStay says why a package has to be built here, or "".
-func whyStay(p gentoo.Package) string {
-	switch {
-	case p.Root != "" && p.Root != "/":
-		return "it is for another root than /"
-	case p.Interactive:
-		return "it asks questions while it builds"
-	case p.FetchManually:
-		return "its sources have to be downloaded by hand, and are missing"
-	case p.FetchedByHand:
-		return "its sources were downloaded by hand, and a builder has none"
-	case !gentoo.ValidRepoName(p.Repo) || p.Repo == "__unknown__":
-		return "its repository has no name"
-	}
-	return ""
 }
 
 // nothing reports whether there is nothing to merge or to remove.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -22,8 +23,9 @@ type failure struct {
 	cpv   gentoo.CPV
 	state wire.State // StateFailed, StateSkipped or StateDeclined
 	phase string
-	text  string // the builder's words, printable
-	log   string // path of its log on this machine, or ""
+	text  string      // the builder's words, printable
+	log   string      // path of its log on this machine, or ""
+	unfit *unfitError // of a binpkg that came and is kept out of PKGDIR
 }
 
 // judge compares the builder's last word with what arrived. The error says why there is none.
@@ -39,6 +41,10 @@ func judge(sent []gentoo.Package, done wire.Done, rs *results) ([]failure, error
 	for _, p := range sent {
 		cpv := p.CPV.String()
 		if rs.has(p.CPV) {
+			continue
+		}
+		if i := slices.IndexFunc(rs.unfit, func(f failure) bool { return f.cpv == p.CPV }); i >= 0 {
+			failed = append(failed, rs.unfit[i])
 			continue
 		}
 		end := ends[cpv]
@@ -127,7 +133,7 @@ func (e *Emerge) reportFailures(failed []failure, unmerged []arrival) {
 		}
 	}
 	if n := len(failed); n > 1 && !slices.ContainsFunc(failed, func(f failure) bool {
-		return f.state != wire.StateDeclined || f.text != failed[0].text
+		return f.state != wire.StateDeclined || f.text != failed[0].text || f.unfit != nil
 	}) { // one reason for all, such as that the client's compiler does not run there
 		e.say("None of the %d packages can be built there%s\n", n, prefixed(": ", failed[0].text))
 		return
@@ -137,6 +143,10 @@ func (e *Emerge) reportFailures(failed []failure, unmerged []arrival) {
 		case wire.StateSkipped:
 			e.say("%s was skipped%s", f.cpv, prefixed(": ", f.text))
 		case wire.StateDeclined:
+			if f.unfit != nil {
+				e.say("%s", f.notTaken())
+				continue
+			}
 			e.say("%s cannot be built there%s", f.cpv, prefixed(": ", f.text))
 		}
 	}
@@ -144,6 +154,15 @@ func (e *Emerge) reportFailures(failed []failure, unmerged []arrival) {
 		e.say("%s was built and lies in PKGDIR, but emerge does not merge it without what failed", a.cpv)
 	}
 	e.say("")
+}
+
+// notTaken says of a binpkg that came why it is kept out of PKGDIR.
+func (f failure) notTaken() string {
+	text := fmt.Sprintf("%s came, and is kept out of PKGDIR: %s.", f.cpv, f.text)
+	if f.unfit.foreign {
+		text += " In a copy of this machine's own root it can be built: lantage --base client emerge …"
+	}
+	return text
 }
 
 // logEnd returns the lines of a log that tell why, printable.

@@ -46,6 +46,10 @@ type results struct {
 	wanted map[string]gentoo.CPV // what was asked for, by CPV
 	store  *gentoo.PkgDir        // takes the binpkgs
 	logDir string                // takes the logs of failed packages; made when the first one comes
+	// check judges a binpkg before it becomes visible; a *unfitError keeps it out. nil: all are taken.
+	check func(cpv gentoo.CPV, r io.ReaderAt, size int64) error
+	// arrive is told of each binpkg that is in its place; nil: nobody wants to know.
+	arrive func(a arrival, r wire.Result) error
 	// progress is told how far a member is: 0 at its beginning and size at its end.
 	progress func(cpv string, done, size int64)
 
@@ -53,6 +57,7 @@ type results struct {
 	declared map[string]wire.Result // by member name; what has arrived is taken out
 	seen     map[string]bool        // kinds and CPVs that were declared
 	arrived  []arrival
+	unfit    []failure         // binpkgs that came and were not taken
 	logs     map[string]string // paths on this machine, by CPV
 	have     []string          // hashes, for attach
 }
@@ -197,7 +202,23 @@ func (rs *results) takeBinpkg(r wire.Result, content io.Reader) error {
 		return err // declare has checked it
 	}
 	cpv := rs.wanted[r.CPV]
-	name, err := rs.store.Add(cpv, r.Path, r.Size, sum, content)
+	judge := func(file io.ReaderAt) error {
+		if rs.check == nil {
+			return nil
+		}
+		return rs.check(cpv, file, r.Size)
+	}
+	name, err := rs.store.Add(cpv, r.Path, r.Size, sum, content, judge)
+	if unfit, ok := errors.AsType[*unfitError](err); ok {
+		rs.mu.Lock()
+		defer rs.mu.Unlock()
+		rs.unfit = append(rs.unfit, failure{cpv: cpv, state: wire.StateDeclined, text: unfit.text, unfit: unfit})
+		rs.arrivedLocked(binpkgPrefix+r.Path, r) // it is not to come again
+		return nil
+	}
+	if err == nil && rs.arrive != nil {
+		err = rs.arrive(arrival{cpv, name}, r)
+	}
 	if err != nil {
 		return err
 	}

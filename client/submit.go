@@ -21,7 +21,7 @@ type outcome struct {
 }
 
 // build submits the job, watches it to its end and takes what arrives.
-func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (outcome, error) {
+func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *builder) (outcome, error) {
 	msg := e.newJob(sys, p, b)
 	o := outcome{id: msg.ID[:8], pkgdir: sys.pkgdir}
 	if !e.mayMerge() {
@@ -54,6 +54,10 @@ func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (o
 	show := newDisplay(screen, newBoard(b.hello.Name, len(p.send)), time.Now, tick)
 	defer show.close()
 	rs := newResults(p.send, store, filepath.Join(e.logDir(), o.id), show.transfer)
+	if !e.unproved {
+		pr := newProof(p, sys.repos, b.base != wire.BaseClient)
+		rs.check, rs.arrive = pr.check, e.newRecorder(ctx, t, sys, p, b, msg, o.pkgdir, pr).write
+	}
 	j := &job{
 		msg: msg, inputs: file, size: size, builder: b, results: rs, display: show,
 		redial:   func(ctx context.Context) (*builder, error) { return e.dialer(sys.chost).again(ctx, b) },
@@ -62,9 +66,7 @@ func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (o
 	done, err := j.run(ctx)
 	o.arrived = rs.inOrder(p.send)
 	if err == nil {
-		if o.failed, o.err = judge(p.send, done, rs); o.err == nil {
-			e.reject(b, p, &o)
-		}
+		o.failed, o.err = judge(p.send, done, rs)
 	} else {
 		o.err = err
 	}
@@ -95,7 +97,7 @@ func (e *Emerge) newJob(sys *system, p *plan, b *builder) wire.Job {
 func (e *Emerge) copyFor(ctx context.Context, sys *system, p *plan, b *builder, msg *wire.Job) error {
 	c, err := e.rootCopy(sys)
 	if err == nil {
-		err = c.withKernel(kernelFor(p.send, sys.repos))
+		err = c.withKernel(kernelFor(p.send, p.facts))
 	}
 	if err != nil {
 		return &localError{err}

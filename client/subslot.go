@@ -3,14 +3,12 @@ package client
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"lantage/gentoo"
-	"lantage/wire"
 )
 
 // A binpkg records the sub-slots of the libraries that it was built against. Where this machine has, and will have, other
@@ -43,59 +41,17 @@ func (s slotSet) installed(vdb, cp string) {
 	}
 }
 
-// unusable says of a binpkg what it was built against that this machine has not got, or "".
-func unusable(path, vdb string, planned slotSet) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	why := ""
-	err = gentoo.ReadBinpkg(f, fi.Size(), func(file gentoo.BinpkgFile) error {
-		if file.Part != gentoo.BinpkgMetadata || !strings.HasSuffix(file.Name, "DEPEND") || why != "" {
-			return nil
-		}
-		text, err := io.ReadAll(file.Reader)
-		for _, d := range gentoo.BuiltSlots(string(text)) {
-			here := slotSet{d.CP: slices.Clone(planned[d.CP])}
-			here.installed(vdb, d.CP)
-			if why == "" && !here.has(d) {
-				why = fmt.Sprintf("it was built against %s:%s/%s, and this machine has %s", d.CP, d.Slot, d.SubSlot,
+// unusable says of a binpkg, by its metadata, what it was built against that this machine has not got, or "".
+func (pr *proof) unusable(metadata map[string]string) string {
+	for _, key := range []string{"RDEPEND", "DEPEND", "BDEPEND", "IDEPEND", "PDEPEND"} {
+		for _, d := range gentoo.BuiltSlots(metadata[key]) {
+			here := slotSet{d.CP: slices.Clone(pr.planned[d.CP])}
+			here.installed(pr.vdb, d.CP)
+			if !here.has(d) {
+				return fmt.Sprintf("it was built against %s:%s/%s, and this machine has %s", d.CP, d.Slot, d.SubSlot,
 					cmp.Or(strings.Join(here[d.CP], " and "), "none"))
 			}
 		}
-		return err
-	})
-	return why, err
-}
-
-// reject takes back what arrived and is of no use here, because the builder's libraries are others.
-func (e *Emerge) reject(b *builder, p *plan, o *outcome) {
-	if b.base == wire.BaseClient {
-		return
 	}
-	planned := slotSet{}
-	for _, pkg := range p.list.Packages {
-		if pkg.Kind == gentoo.KindEbuild || pkg.Kind == gentoo.KindBinary {
-			planned.add(pkg.CP(), pkg.Slot, pkg.SubSlot)
-		}
-	}
-	o.arrived = slices.DeleteFunc(o.arrived, func(a arrival) bool {
-		path := filepath.Join(o.pkgdir, a.path)
-		why, err := unusable(path, "/var/db/pkg", planned)
-		if err != nil || why == "" { // what cannot be read here, emerge judges
-			return false
-		}
-		if err := os.Remove(path); err != nil {
-			e.warn("%s is of no use here, and cannot be removed: %v", a.cpv, err)
-		}
-		o.failed = append(o.failed, failure{cpv: a.cpv, state: wire.StateDeclined, text: fmt.Sprintf(
-			"%s (base %s). In a copy of this machine's own root it can be built: lantage --base client emerge …",
-			why, cmp.Or(b.base, "host"))})
-		return true
-	})
+	return ""
 }

@@ -21,13 +21,14 @@ type system struct {
 	defaultOpts string // EMERGE_DEFAULT_OPTS
 	repos       []gentoo.Repo
 	profile     gentoo.Profile
+	signing     signing
 	env         []string // the Portage variables of the user's environment
 }
 
 // querySystem asks Portage for what the arguments and the plan depend on.
 func querySystem(ctx context.Context, t *tools) (*system, error) {
 	out, err := portageq(ctx, t, "envvar", "-v", "CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT",
-		"EMERGE_DEFAULT_OPTS", "USE_EXPAND")
+		"EMERGE_DEFAULT_OPTS", "USE_EXPAND", "FEATURES", "BINPKG_GPG_SIGNING_KEY", "BINPKG_GPG_SIGNING_GPG_HOME", "BINPKG_FORMAT")
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +39,10 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 	s := &system{
 		chost: vars["CHOST"], pkgdir: vars["PKGDIR"], distdir: vars["DISTDIR"], eprefix: vars["EPREFIX"], configRoot: vars["PORTAGE_CONFIGROOT"],
 		defaultOpts: vars["EMERGE_DEFAULT_OPTS"],
-		env:         gentoo.UserEnvironment(lastOfEach(t.environ), strings.Fields(vars["USE_EXPAND"])...),
+		signing: signing{
+			vars["FEATURES"], vars["BINPKG_GPG_SIGNING_KEY"], vars["BINPKG_GPG_SIGNING_GPG_HOME"], vars["BINPKG_FORMAT"],
+		},
+		env: gentoo.UserEnvironment(lastOfEach(t.environ), strings.Fields(vars["USE_EXPAND"])...),
 	}
 	if s.configRoot == "" {
 		s.configRoot = "/"
@@ -172,7 +176,5 @@ func makePlan(ctx context.Context, t *tools, args gentoo.Args) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{shown: listText(out.stdout), warnings: out.stderr, list: list}
-	p.send, p.stay = split(list)
-	return p, nil
+	return &plan{shown: listText(out.stdout), warnings: out.stderr, list: list}, nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"lantage/build"
 	"lantage/discovery"
+	"lantage/gentoo"
 	"lantage/rootfs"
 	"lantage/wire"
 )
@@ -143,7 +144,7 @@ func baseKinds(names []string) []string {
 
 // hello asks this machine what clients want to know of it.
 func (c *Command) hello(ctx context.Context, runner *build.Runner, clients bool, stateDir string) (wire.Hello, error) {
-	var chost, version []byte
+	var chost, version, compiler []byte
 	if len(runner.Bases) > 0 {
 		var err error
 		base := runner.Bases[0]
@@ -153,6 +154,8 @@ func (c *Command) hello(ctx context.Context, runner *build.Runner, clients bool,
 		if version, err = base.Query(ctx, "emerge", "--version", "--quiet"); err != nil {
 			return wire.Hello{}, err
 		}
+		// A base without a compiler builds what needs none.
+		compiler, _ = base.Query(ctx, strings.TrimSpace(string(chost))+"-gcc", "--version")
 	}
 	id, err := stableID(filepath.Join(stateDir, "id"))
 	if err != nil {
@@ -161,6 +164,7 @@ func (c *Command) hello(ctx context.Context, runner *build.Runner, clients bool,
 	h := wire.Hello{
 		Name: c.Name, Software: c.Version, ID: id, CHOST: strings.TrimSpace(string(chost)),
 		Arch: machine(), CPU: cpuLevel(), Portage: portageVersion(string(version)), Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
+		Compiler: firstLine(string(compiler)),
 	}
 	if clients {
 		h.Bases = []string{wire.BaseClient}
@@ -267,3 +271,9 @@ func (c *Command) hostServes(ctx context.Context, host build.HostBase, stateDir 
 
 // drainTime is how long sessions may take to say goodbye when the daemon ends.
 const drainTime = 5 * time.Second
+
+// firstLine is the first line of a program's answer.
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return gentoo.Printable(line)
+}

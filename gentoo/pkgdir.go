@@ -63,7 +63,12 @@ func (p *PkgDir) Close() error { return p.root.Close() }
 // other contents, the binpkg gets the next free BUILD_ID in its file name. Portage allows that: it checks
 // the file name against PF only, takes the BUILD_ID that it shows from the metadata inside, and tells
 // binpkgs apart by BUILD_ID, size, BUILD_TIME and mtime together.
-func (p *PkgDir) Add(cpv CPV, rel string, size int64, sum [sha256.Size]byte, r io.Reader) (string, error) {
+//
+// check, if there is one, is given the complete file before it becomes visible; with an error nothing does, and Add
+// returns that error.
+func (p *PkgDir) Add(
+	cpv CPV, rel string, size int64, sum [sha256.Size]byte, r io.Reader, check func(io.ReaderAt) error,
+) (string, error) {
 	if err := ValidBinpkgPath(rel, cpv); err != nil {
 		return "", err
 	}
@@ -78,6 +83,11 @@ func (p *PkgDir) Add(cpv CPV, rel string, size int64, sum [sha256.Size]byte, r i
 	defer pending.cleanup()
 	if err := pending.fill(size, sum, r); err != nil {
 		return "", p.addError(rel, err)
+	}
+	if check != nil {
+		if err := check(pending.file); err != nil {
+			return "", err
+		}
 	}
 	name, err := p.commit(cpv, rel, pending, sum)
 	if err != nil {

@@ -35,7 +35,7 @@ func openTestPkgDir(t *testing.T) (*PkgDir, string) {
 
 // add stores data under its true size and hash.
 func add(p *PkgDir, rel, data string) (string, error) {
-	return p.Add(hello, rel, int64(len(data)), sha256.Sum256([]byte(data)), strings.NewReader(data))
+	return p.Add(hello, rel, int64(len(data)), sha256.Sum256([]byte(data)), strings.NewReader(data), nil)
 }
 
 // filesIn returns all files below dir with their contents.
@@ -118,7 +118,7 @@ func TestPkgDirMismatchIsNeverVisible(t *testing.T) {
 		"broken":    {8, io.MultiReader(strings.NewReader("cont"), iotest.ErrReader(broken)), broken},
 		"brokenEnd": {8, io.MultiReader(strings.NewReader("contents"), iotest.ErrReader(broken)), broken},
 	} {
-		if _, err := p.Add(hello, helloName, c.size, sum, c.r); !errors.Is(err, c.want) {
+		if _, err := p.Add(hello, helloName, c.size, sum, c.r, nil); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		} else if name == "short" && !strings.Contains(err.Error(), "7 bytes instead of 8") {
 			t.Errorf("%s: %v", name, err)
@@ -150,7 +150,7 @@ func TestPkgDirPendingIsInvisible(t *testing.T) {
 	r := iotest.OneByteReader(bytes.NewReader(data[50_000:]))
 	lookingReader := readerFunc(func(b []byte) (int, error) { look(); return 0, io.EOF })
 	all := io.MultiReader(bytes.NewReader(data[:50_000]), lookingReader, r, lookingReader)
-	if _, err := p.Add(hello, helloName, int64(len(data)), sha256.Sum256(data), all); err != nil {
+	if _, err := p.Add(hello, helloName, int64(len(data)), sha256.Sum256(data), all, nil); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,0 +1,129 @@
+package client
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"lantage/gentoo"
+)
+
+// facts are what this machine's Portage says of a package that it would build itself.
+type facts struct {
+	CPV, Repo  string
+	Portage    string            // version
+	EAPI, Slot string            // the slot with its sub-slot, as the ebuild has it
+	Use        []string          // all that are on, as a binpkg records them
+	Vars       map[string]string // of factVariables those that are set, with package.env and the environment
+
+	Inherited  []string // eclasses, also those of eclasses
+	Phases     []string // that the ebuild defines, less their prefix; "-" for none
+	Properties []string
+	Restrict   []string
+	Depend     string   // DEPEND and BDEPEND
+	Live       []string // where the user has a live ebuild take its sources from
+
+	Distfiles []gentoo.Distfile
+}
+
+// factVariables are the variables of a package that its binpkg records, and those that say what its code needs of a CPU.
+const factVariables = "ASFLAGS CBUILD CFLAGS CHOST CPPFLAGS CTARGET CXXFLAGS FCFLAGS FEATURES FFLAGS GOAMD64 LDFLAGS " +
+	"LIBCFLAGS LIBCXXFLAGS RUSTFLAGS"
+
+//go:embed facts.py
+var factsScript string
+
+// queryFacts asks Portage about packages of a plan. No program of Portage's tells these things, so that it is asked in its own
+// language.
+func queryFacts(ctx context.Context, t *tools, pkgs []gentoo.Package) (map[gentoo.CPV]facts, error) {
+	found := make(map[gentoo.CPV]facts, len(pkgs))
+	args := []string{"-c", factsScript, factVariables}
+	for _, p := range pkgs {
+		if gentoo.ValidRepoName(p.Repo) && p.Root == "" {
+			args = append(args, p.CPV.String()+"::"+p.Repo)
+		}
+	}
+	out, err := portagePython(ctx, t, args)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, `{"cpv"`) {
+			continue // Portage has something to say to people
+		}
+		var f facts
+		if err := json.Unmarshal([]byte(line), &f); err != nil {
+			return nil, fmt.Errorf("what Portage says of a package: %w", err)
+		}
+		cpv, err := gentoo.ParseCPV(f.CPV)
+		if err != nil {
+			return nil, err
+		}
+		found[cpv] = f
+	}
+	return found, nil
+}
+
+// noPortage is the exit status of facts.py where the Python that runs it has no Portage.
+const noPortage = 77
+
+// portagePython runs a script in the Python that has Portage: the default one, or else the newest of those that Gentoo has
+// side by side.
+func portagePython(ctx context.Context, t *tools, args []string) (string, error) {
+	others, _ := filepath.Glob("/usr/lib/python-exec/python3*/python3")
+	slices.Sort(others)
+	slices.Reverse(others)
+	for _, python := range append([]string{"python3"}, others...) {
+		out, err := t.capture(ctx, python, args)
+		switch {
+		case err != nil:
+			return "", fmt.Errorf("ask Portage about the packages of the plan: %w", err)
+		case out.status == noPortage:
+			continue
+		case out.status != 0:
+			return "", fmt.Errorf("Portage does not tell how it would build the packages of the plan:\n%s",
+				strings.TrimSpace(out.stderr))
+		}
+		return out.stdout, nil
+	}
+	return "", fmt.Errorf("no Python of this machine has Portage's modules (tried python3%s)", prefixed(" and ", strings.Join(others, " ")))
+}
+
+// inherits reports whether a package has one of these eclasses.
+func (f facts) inherits(eclasses ...string) bool {
+	return slices.ContainsFunc(eclasses, func(e string) bool { return slices.Contains(f.Inherited, e) })
+}
+
+// tiny reports whether there is nothing to fetch and nothing to compile, as with virtual packages and accounts.
+func (f facts) tiny() bool {
+	return len(f.Distfiles) == 0 && !slices.Contains(f.Properties, "live") &&
+		!slices.ContainsFunc(f.Phases, func(phase string) bool {
+			return slices.Contains([]string{"unpack", "prepare", "configure", "compile", "test", "setup"}, phase)
+		})
+}
+
+// ebuild is the text of a package's ebuild on this machine.
+func ebuild(repos []gentoo.Repo, cpv gentoo.CPV, repo string) (string, error) {
+	i := slices.IndexFunc(repos, func(r gentoo.Repo) bool { return r.Name == repo })
+	if i < 0 {
+		return "", fmt.Errorf("there is no repository %q", repo)
+	}
+	text, err := os.ReadFile(filepath.Join(repos[i].Location, cpv.CP(), cpv.PF()+".ebuild"))
+	return string(text), err
+}
+
+// eclass is the text of an eclass: of the first of these repositories that has it. Which one Portage takes depends on the
+// repository of the ebuild; equal names in two repositories do the same things.
+func eclass(repos []gentoo.Repo, name string) string {
+	for _, r := range repos {
+		if text, err := os.ReadFile(filepath.Join(r.Location, "eclass", name+".eclass")); err == nil {
+			return string(text)
+		}
+	}
+	return ""
+}

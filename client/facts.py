@@ -1,0 +1,76 @@
+# Prints what this machine's Portage knows of the packages that are named as CPV::REPOSITORY: for each a line of JSON, as
+# Portage itself would build it, with package.use, package.env and the environment.
+import json
+import os
+import re
+import sys
+
+try:
+    import portage
+except ImportError:
+    sys.exit(77)  # another Python of this machine has it
+
+METADATA = (
+    "BDEPEND DEFINED_PHASES DEPEND EAPI IDEPEND INHERITED IUSE KEYWORDS LICENSE PDEPEND PROPERTIES RDEPEND REQUIRED_USE"
+    " RESTRICT SLOT SRC_URI"
+).split()
+# Where a live ebuild takes its sources from can also be said by the user.
+LIVE = re.compile(r"E(GIT|HG|SVN|BZR|CVS|DARCS|FOSSIL)_(OVERRIDE_)?(REPO|SERVER).*")
+
+
+def facts(db, settings, variables, cpv, repo):
+    location = db.getRepositoryPath(repo)
+    metadata = dict(zip(METADATA, db.aux_get(cpv, METADATA, myrepo=repo)))
+    metadata["repository"] = repo
+    settings.setcpv(cpv, mydb=metadata)
+    use = settings["PORTAGE_USE"].split()
+    fact = {
+        "cpv": cpv,
+        "portage": portage.VERSION,
+        "repo": repo,
+        "eapi": metadata["EAPI"],
+        "slot": metadata["SLOT"],
+        "use": use,
+        "vars": {v: settings[v] for v in variables if settings.get(v)},
+        "inherited": metadata["INHERITED"].split(),
+        "phases": metadata["DEFINED_PHASES"].split(),
+        "properties": settings.get("PORTAGE_PROPERTIES", metadata["PROPERTIES"]).split(),
+        "restrict": settings.get("PORTAGE_RESTRICT", metadata["RESTRICT"]).split(),
+        "depend": metadata["DEPEND"] + " " + metadata["BDEPEND"],
+        "distfiles": distfiles(db, settings, cpv, repo, location, use),
+    }
+    if "live" in fact["properties"]:
+        fact["live"] = [settings[v] for v in settings.keys() if LIVE.fullmatch(v)]
+    return fact
+
+
+def distfiles(db, settings, cpv, repo, location, use):
+    names = db.getFetchMap(cpv, useflags=set(use), mytree=location)
+    if not names:
+        return []
+    package = os.path.join(location, portage.versions.cpv_getkey(cpv))
+    manifest = settings.repositories[repo].load_manifest(package, settings["DISTDIR"])
+    known = manifest.getTypeDigests("DIST")
+    files = []
+    for name in names:
+        sums = known.get(name, {})
+        files.append(
+            {
+                "name": name,
+                "size": int(sums.get("size", -1)),
+                "sha512": sums.get("SHA512", ""),
+                "blake2b": sums.get("BLAKE2B", ""),
+            }
+        )
+    return files
+
+
+def main(variables, packages):
+    db = portage.db[portage.settings["EROOT"]]["porttree"].dbapi
+    settings = portage.config(clone=portage.settings)
+    for package in packages:
+        cpv, repo = package.split("::")
+        print(json.dumps(facts(db, settings, variables, cpv, repo)))
+
+
+main(sys.argv[1].split(), sys.argv[2:])

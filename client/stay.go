@@ -1,0 +1,149 @@
+package client
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"lantage/gentoo"
+	"lantage/rootfs"
+	"lantage/wire"
+)
+
+// staying is a package that is built here, and why.
+type staying struct {
+	gentoo.Package
+	why string
+}
+
+// home decides what is built on this machine. It goes by what Portage and the ebuild say of a package, not by its name.
+type home struct {
+	local, remote []gentoo.Pattern // what the user wants here, or on a builder
+	repos         []gentoo.Repo
+	facts         map[gentoo.CPV]facts
+}
+
+// newHome reads the user's wishes.
+func (e *Emerge) newHome() (*home, error) {
+	h := &home{}
+	for flag, of := range map[string]struct {
+		words []string
+		list  *[]gentoo.Pattern
+	}{"--local": {e.Local, &h.local}, "--remote": {e.Remote, &h.remote}} {
+		for _, word := range of.words {
+			p, err := gentoo.ParsePattern(word)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", flag, err)
+			}
+			*of.list = append(*of.list, p)
+		}
+	}
+	return h, nil
+}
+
+// split decides which packages of a merge list a builder builds. A package that needs no build (binary,
+// uninstall, nomerge) is in neither list.
+func (h *home) split(list *gentoo.MergeList) (send []gentoo.Package, stay []staying) {
+	sent := map[string]bool{}
+	for _, p := range list.Builds() {
+		why := h.why(p)
+		switch {
+		case why != "":
+			stay = append(stay, staying{p, why})
+		case !sent[p.CPV.String()]:
+			sent[p.CPV.String()] = true
+			send = append(send, p)
+		}
+	}
+	return send, stay
+}
+
+// why says why a package has to be built here, or "".
+func (h *home) why(p gentoo.Package) string {
+	switch {
+	case p.Root != "" && p.Root != "/":
+		return "it is for another root than /"
+	case !gentoo.ValidRepoName(p.Repo) || p.Repo == "__unknown__":
+		return "its repository has no name"
+	}
+	f := h.facts[p.CPV]
+	if i := matching(h.local, p, f); i >= 0 {
+		return fmt.Sprintf("you want it so (--local %s)", h.local[i])
+	}
+	if matching(h.remote, p, f) >= 0 {
+		return ""
+	}
+	switch {
+	case p.Interactive || slices.Contains(f.Properties, "interactive"):
+		return "it asks questions while it builds"
+	case p.FetchManually:
+		return "its sources have to be downloaded by hand, and are missing"
+	case p.FetchedByHand:
+		return "its sources were downloaded by hand, and a builder has none"
+	}
+	text, _ := ebuild(h.repos, p.CPV, p.Repo) // one that cannot be read, emerge will complain of
+	if slices.Contains(f.Properties, "live") {
+		if source := localSource(text, f.Live); source != "" {
+			return "its sources are on this machine: " + source
+		}
+	}
+	if wantsRunningKernel(text) {
+		return "it asks for the kernel that runs here"
+	}
+	if kernelOf(f) == rootfs.KernelSources && f.inherits("linux-mod", "linux-mod-r1") && !hasKernelSources() {
+		return "it is a module for the kernel that runs here, and there are no sources of it in /usr/src/linux"
+	}
+	return ""
+}
+
+func matching(patterns []gentoo.Pattern, p gentoo.Package, f facts) int {
+	return slices.IndexFunc(patterns, func(pattern gentoo.Pattern) bool {
+		return pattern.Matches(p.CPV, f.Slot, p.Repo)
+	})
+}
+
+// liveRE finds in an ebuild where it takes its sources from (the variables of git-r3, subversion, mercurial …).
+var liveRE = regexp.MustCompile(`(?m)^\s*(?:export\s+)?E(?:GIT|HG|SVN|BZR|CVS|DARCS|FOSSIL)_(?:REPO_URI|SERVER)=\(?\s*["']?([^"'\s)]+)`)
+
+// localSource is the place on this machine that a live ebuild takes its sources from, or "": the user's own words count
+// before the ebuild's.
+func localSource(ebuild string, said []string) string {
+	for _, m := range liveRE.FindAllStringSubmatch(ebuild, -1) {
+		said = append(said, m[1])
+	}
+	for _, words := range said {
+		for word := range strings.FieldsSeq(words) {
+			word = strings.TrimPrefix(word, "git+")
+			if strings.HasPrefix(word, "file:") || filepath.IsAbs(word) {
+				return word
+			}
+		}
+	}
+	return ""
+}
+
+// keepHome moves those packages to the ones that are built here which cannot be built on this base.
+func (p *plan) keepHome(base string) (moved []staying) {
+	if base == wire.BaseClient {
+		return nil
+	}
+	p.send = slices.DeleteFunc(slices.Clone(p.send), func(pkg gentoo.Package) bool {
+		if kernelOf(p.facts[pkg.CPV]) != rootfs.KernelSources {
+			return false
+		}
+		moved = append(moved, staying{pkg, "it is built against this machine's kernel, and the builder's base has another"})
+		return true
+	})
+	p.stay = append(p.stay, moved...)
+	return moved
+}
+
+// onlyTiny reports whether no package of the plan has anything to fetch or to compile: to ask a builder takes longer.
+func (p *plan) onlyTiny(h *home) bool {
+	return !slices.ContainsFunc(p.send, func(pkg gentoo.Package) bool {
+		f, known := p.facts[pkg.CPV]
+		return !known || !f.tiny() || matching(h.remote, pkg, f) >= 0
+	})
+}

@@ -1,0 +1,38 @@
+package gentoo
+
+import (
+	"errors"
+	"io"
+)
+
+// maxMetadataValue is the longest value that ReadBinpkgMetadata returns. Longer ones, such as environment.bz2, are for
+// nobody to compare.
+const maxMetadataValue = 256 << 10
+
+// errEnough ends a reading.
+var errEnough = errors.New("enough")
+
+// ReadBinpkgMetadata returns the metadata of the binpkg of size bytes in r by key, less one newline at the end of each
+// value: CATEGORY, PF, SLOT, USE, CFLAGS and so on, as they are found in the VDB once it is merged. Of the image nothing is
+// decompressed. The file may be hostile; see ReadBinpkg for what is bounded.
+func ReadBinpkgMetadata(r io.ReaderAt, size int64) (map[string]string, error) {
+	values := map[string]string{}
+	err := ReadBinpkg(r, size, func(f BinpkgFile) error {
+		if f.Part != BinpkgMetadata {
+			return errEnough
+		}
+		if f.Size > maxMetadataValue {
+			return nil
+		}
+		b, err := io.ReadAll(f.Reader)
+		if n := len(b); n > 0 && b[n-1] == '\n' {
+			b = b[:n-1]
+		}
+		values[f.Name] = string(b)
+		return err
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return values, err
+}
