@@ -49,12 +49,12 @@ func (s signing) ready(t *tools) error {
 func (e *Emerge) sign(ctx context.Context, t *tools, o outcome) error {
 	for _, a := range o.arrived {
 		path := filepath.Join(o.pkgdir, a.path)
-		out, err := t.capture(ctx, "gpkg-sign", []string{path})
+		out, err := t.capture(ctx, "gpkg-sign", []string{"--allow-unsigned", path}, "NO_COLOR=1", "NOCOLOR=true")
 		if err != nil {
 			return err
 		}
 		if out.status != 0 {
-			return fmt.Errorf("%s cannot be signed here, so emerge would refuse it; it stays in %s:\n%s%s\nTo sign it: gpkg-sign %s",
+			return fmt.Errorf("%s cannot be signed here, so emerge would refuse it; it stays in %s:\n%s%s\nTo sign it: gpkg-sign --allow-unsigned %s",
 				a.cpv, o.pkgdir, out.stdout, out.stderr, quote(path))
 		}
 		about, err := readProvenance(path)

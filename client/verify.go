@@ -195,8 +195,9 @@ func (one verified) detail(out io.Writer) {
 	for _, wrong := range one.Wrong {
 		row("CHANGED", wrong)
 	}
-	row("builder", fmt.Sprintf("%s, ID %s, at %s, CPU %s, lantage %s", one.Builder.Name, one.Builder.ID, one.Builder.Address,
-		cmp.Or(one.Builder.CPU, "unknown"), one.Builder.Software))
+	row("builder", fmt.Sprintf("%s, ID %s, at %s, CPU %s", one.Builder.Name, one.Builder.ID, one.Builder.Address,
+		cmp.Or(one.Builder.CPU, "unknown")))
+	row("lantage", fmt.Sprintf("%s there, %s here", one.Builder.Software, one.Client))
 	base := cmp.Or(one.Base, "host")
 	if one.Root != "" {
 		base += ", root " + one.Root

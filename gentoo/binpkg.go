@@ -86,6 +86,7 @@ func ReadBinpkg(r io.ReaderAt, size int64, visit func(BinpkgFile) error) error {
 type binpkgReader struct {
 	lim      binpkgLimits
 	visit    func(BinpkgFile) error
+	programs bool // the machine's programs may decompress
 	visitErr error
 }
 
@@ -159,7 +160,7 @@ func complete(seen map[string]bool) error {
 
 // tar reads one part, whose names begin with prefix.
 func (b *binpkgReader) tar(part BinpkgPart, r io.Reader, prefix string, limit int64) error {
-	plain, err := decompress(r)
+	plain, err := decompress(r, b.programs)
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,11 @@ var errEnough = errors.New("enough")
 
 // ReadBinpkgMetadata returns the metadata of the binpkg of size bytes in r by key, less one newline at the end of each
 // value: CATEGORY, PF, SLOT, USE, CFLAGS and so on, as they are found in the VDB once it is merged. Of the image nothing is
-// decompressed. The file may be hostile; see ReadBinpkg for what is bounded.
+// decompressed. Where its metadata are in a compression that only a program of the machine reads (xz, lz4, lzip, lzop), that is
+// run, as Portage does. The file may be hostile; see ReadBinpkg for what is bounded.
 func ReadBinpkgMetadata(r io.ReaderAt, size int64) (map[string]string, error) {
 	values := map[string]string{}
-	err := ReadBinpkg(r, size, func(f BinpkgFile) error {
+	b := &binpkgReader{lim: defaultBinpkgLimits, programs: true, visit: func(f BinpkgFile) error {
 		if f.Part != BinpkgMetadata {
 			return errEnough
 		}
@@ -30,7 +31,8 @@ func ReadBinpkgMetadata(r io.ReaderAt, size int64) (map[string]string, error) {
 		}
 		values[f.Name] = string(b)
 		return err
-	})
+	}}
+	err := b.read(r, size)
 	if errors.Is(err, errEnough) {
 		err = nil
 	}

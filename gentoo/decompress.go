@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -15,16 +17,26 @@ import (
 // zstdWindow is the largest window that zstd's levels and --long have unless asked for more.
 const zstdWindow = 128 << 20
 
+// unpackers are the programs with which Portage reads the compressions that this package has no reader for.
+var unpackers = map[string][]string{
+	"xz": {"xz", "-dcq", "--memlimit-decompress=1GiB"}, "lz4": {"lz4", "-dcq"}, "lzip": {"lzip", "-dcq"}, "lzop": {"lzop", "-dcq"},
+}
+
 // decompress returns what r holds uncompressed, by the first bytes: an xpak does not say in its name what it
-// is. Closing it does not close r.
-func decompress(r io.Reader) (io.ReadCloser, error) {
+// is. With programs those of the machine are run for what is not read here. Closing it does not close r.
+func decompress(r io.Reader, programs bool) (io.ReadCloser, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	magic, err := br.Peek(6)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
 	is := func(s string) bool { return bytes.HasPrefix(magic, []byte(s)) }
-	unknown := func(name string) error { return fmt.Errorf("compression %s %w", name, ErrCompression) }
+	unknown := func(name string) (io.ReadCloser, error) {
+		if programs {
+			return startUnpacker(br, name)
+		}
+		return nil, fmt.Errorf("compression %s %w", name, ErrCompression)
+	}
 	switch {
 	case is("\x1f\x8b"):
 		gz, err := gzip.NewReader(br)
@@ -40,15 +52,61 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 		}
 		return zstdReader{z}, nil
 	case is("\xfd7zXZ\x00"):
-		return nil, unknown("xz")
+		return unknown("xz")
 	case is("\x04\x22\x4d\x18"):
-		return nil, unknown("lz4")
+		return unknown("lz4")
 	case is("LZIP"):
-		return nil, unknown("lzip")
+		return unknown("lzip")
 	case is("\x89LZO"):
-		return nil, unknown("lzop")
+		return unknown("lzop")
 	}
 	return io.NopCloser(br), nil
+}
+
+// unpacker is a program that decompresses.
+type unpacker struct {
+	io.Reader
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	ended  bool
+}
+
+func startUnpacker(r io.Reader, name string) (io.ReadCloser, error) {
+	argv := unpackers[name]
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return nil, fmt.Errorf("compression %s %w: the program %s is not on PATH", name, ErrCompression, argv[0])
+	}
+	u := &unpacker{cmd: exec.Command(path, argv[1:]...)}
+	u.cmd.Stdin, u.cmd.Stderr = r, &u.stderr
+	u.cmd.WaitDelay = time.Second
+	if u.Reader, err = u.cmd.StdoutPipe(); err != nil {
+		return nil, err
+	}
+	return u, u.cmd.Start()
+}
+
+// Read reads what the program writes; that it failed comes in the place of the end.
+func (u *unpacker) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	if err == io.EOF && !u.ended {
+		u.ended = true
+		if failed := u.cmd.Wait(); failed != nil {
+			err = fmt.Errorf("%s: %w: %.200q", u.cmd.Path, failed, bytes.TrimSpace(u.stderr.Bytes()))
+		}
+	}
+	return n, err
+}
+
+// Close ends the program, if it still runs: what is left is not wanted.
+func (u *unpacker) Close() error {
+	if u.ended {
+		return nil
+	}
+	u.ended = true
+	_ = u.cmd.Process.Kill()
+	_ = u.cmd.Wait() // it was killed
+	return nil
 }
 
 // zstdReader is a decoder that closes as readers do.

@@ -239,3 +239,28 @@ func TestPkgDirStaysInside(t *testing.T) {
 		}
 	}
 }
+
+// TestPkgDirCheck: what the check refuses never becomes visible, and leaves nothing.
+func TestPkgDirCheck(t *testing.T) {
+	p, dir := openTestPkgDir(t)
+	const data = "a binpkg"
+	refused := errors.New("not this one")
+	for _, want := range []error{refused, nil} {
+		_, err := p.Add(hello, helloName, int64(len(data)), sha256.Sum256([]byte(data)), strings.NewReader(data), func(r io.ReaderAt) error {
+			got, err := io.ReadAll(io.NewSectionReader(r, 0, int64(len(data))))
+			if string(got) != data || err != nil {
+				t.Errorf("the check reads %q, %v", got, err)
+			}
+			if _, err := os.Stat(filepath.Join(dir, helloName)); err == nil {
+				t.Error("the file is visible before it is checked")
+			}
+			return want
+		})
+		if !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+		if files := filesIn(t, dir); (len(files) == 1) != (want == nil) {
+			t.Errorf("after %v there are %q", want, files)
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package gentoo
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestReadBinpkgMetadata: the metadata come out of every form, and of the image nothing is read.
+func TestReadBinpkgMetadata(t *testing.T) {
+	long := strings.Repeat("x", maxMetadataValue+1)
+	metadata := tarOf(t, member{name: "metadata/SLOT", data: "0/2\n"}, member{name: "metadata/USE", data: "a b"},
+		member{name: "metadata/environment.bz2", data: long}, member{name: "metadata/LAST", data: "\n\n"})
+	want := map[string]string{"SLOT": "0/2", "USE": "a b", "LAST": "\n"}
+	junk := []byte("\x1f\x8bno gzip at all")
+	cases := map[string][]byte{
+		"gpkg":       gpkgOf(t, "", metadata, junk),
+		"gpkg, zstd": gpkgOf(t, ".zst", zstandard(t, metadata), junk),
+		"xpak": xpakOf(gzipped(t, tarOf(t, member{name: "./usr/a", data: "x"})), [][2]string{
+			{"SLOT", "0/2\n"}, {"USE", "a b"}, {"environment.bz2", long}, {"LAST", "\n\n"},
+		}...),
+	}
+	for _, program := range []string{"xz", "lz4", "lzip", "lzop"} {
+		if _, err := exec.LookPath(program); err != nil {
+			continue // xz at least is on every machine; see below
+		}
+		cmd := exec.Command(program, "-c")
+		cmd.Stdin = bytes.NewReader(metadata)
+		packed, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases["gpkg, "+program] = gpkgOf(t, "."+program, packed, junk)
+	}
+	if cases["gpkg, xz"] == nil {
+		t.Error("this machine has no xz")
+	}
+	for name, data := range cases {
+		got, err := ReadBinpkgMetadata(bytes.NewReader(data), int64(len(data)))
+		// An image that is none is not read, but what follows it is not found either.
+		if err != nil && !strings.HasPrefix(name, "gpkg") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	cut := gpkgOf(t, ".xz", []byte("\xfd7zXZ\x00 and no more"), nil)
+	if _, err := ReadBinpkgMetadata(bytes.NewReader(cut), int64(len(cut))); err == nil {
+		t.Error("damaged xz is read without an error")
+	}
+	t.Setenv("PATH", t.TempDir())
+	if _, err := ReadBinpkgMetadata(bytes.NewReader(cut), int64(len(cut))); !errors.Is(err, ErrCompression) {
+		t.Errorf("without the program: %v", err)
+	}
+}
+
+// TestReadRealBinpkgMetadata: what Portage has packed.
+func TestReadRealBinpkgMetadata(t *testing.T) {
+	for _, name := range []string{"p1.gpkg.tar", "p1.xpak"} {
+		f, err := os.Open("testdata/binpkg/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		fi, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadBinpkgMetadata(f, fi.Size())
+		if err != nil || got["PF"] != "p1-1" || got["CATEGORY"] != "lab-five" || !strings.Contains(got["p1-1.ebuild"], "EAPI=8") {
+			t.Errorf("%s: %v, %q", name, err, got)
+		}
+	}
+}
