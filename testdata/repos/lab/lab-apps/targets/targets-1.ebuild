@@ -12,7 +12,11 @@ SLOT="0"
 KEYWORDS="amd64 arm64"
 IUSE="lab_targets_blue lab_targets_green lab_targets_red +shout"
 
+src_compile() {
+	echo "${LAB_TARGETS}" > targets || die
+}
+
 src_install() {
 	insinto /usr/share/lab-targets
-	newins - targets <<< "${LAB_TARGETS}"
+	doins targets
 }
