@@ -37,6 +37,8 @@ type Emerge struct {
 	terminal func(any) bool // nil: isTerminal
 	// facts is what asks Portage about packages; nil: queryFacts.
 	facts func(context.Context, *tools, []gentoo.Package) (map[gentoo.CPV]facts, error)
+	// passedOver are the IDs of builders that declined this job.
+	passedOver []string
 	// unproved is for tests whose binary packages are none.
 	unproved bool
 	patience time.Duration // 0: reconnectFor
@@ -120,41 +122,65 @@ func (e *Emerge) divide(ctx context.Context, t *tools, sys *system, p *plan, h *
 	return nil
 }
 
-// offload has the packages of a plan built by a builder and merges them.
+// offload has the packages of a plan built by a builder and merges them. If a builder declines the job as a whole, the next one
+// is asked.
 func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *system, p *plan) error {
 	e.showPlan(args, p)
-	b, err := e.findBuilder(ctx, sys)
-	if none, ok := errors.AsType[*errNoBuilder](err); ok {
-		return e.withoutBuilder(ctx, t, args, p, none.why)
-	}
-	if err != nil {
-		return err
-	}
-	defer b.conn.Close()
-	for _, s := range p.keepHome(b.base) {
-		e.say("%s stays here: %s", s.CPV, s.why)
-	}
-	if len(p.send) == 0 {
-		return e.nothingToSend(ctx, t, args, p)
-	}
-	if args.Ask {
-		b.conn.Close() // people take their time
-		if err := e.ask(ctx, e.question(p, b)); err != nil {
+	var last *builder // declined the job
+	var o outcome
+	for {
+		b, err := e.findBuilder(ctx, sys)
+		if none, ok := errors.AsType[*errNoBuilder](err); ok {
+			if last != nil {
+				return e.finish(ctx, t, args, sys, p, last, o)
+			}
+			return e.withoutBuilder(ctx, t, args, p, none.why)
+		}
+		if err != nil {
 			return err
 		}
-		again, err := e.dialer(sys.chost).again(ctx, b)
-		if err != nil {
-			return e.withoutBuilder(ctx, t, args, p, "the builder has gone: "+reasonLine(err))
+		for _, s := range p.keepHome(b.base) {
+			e.say("%s stays here: %s", s.CPV, s.why)
 		}
-		again.base = b.base
-		b = again
-		defer b.conn.Close()
+		if len(p.send) == 0 {
+			b.conn.Close()
+			return e.nothingToSend(ctx, t, args, p)
+		}
+		if b, err = e.confirmed(ctx, args, sys, p, b); err != nil {
+			if gone, ok := errors.AsType[*errNoBuilder](err); ok {
+				return e.withoutBuilder(ctx, t, args, p, gone.why)
+			}
+			return err
+		}
+		o, err = e.build(ctx, t, sys, p, b)
+		b.conn.Close()
+		if err != nil {
+			return err
+		}
+		if !o.refused() || e.onlyOne() {
+			return e.finish(ctx, t, args, sys, p, b, o)
+		}
+		e.warn("%v: %s.\nLooking for another builder.", b, lostReason(o.err))
+		e.passedOver = append(e.passedOver, b.hello.ID)
+		last = b
 	}
-	o, err := e.build(ctx, t, sys, p, b)
+}
+
+// confirmed asks the question of --ask, if it is to be asked. Meanwhile the connection is given up: people take their time.
+func (e *Emerge) confirmed(ctx context.Context, args gentoo.Args, sys *system, p *plan, b *builder) (*builder, error) {
+	if !args.Ask {
+		return b, nil
+	}
+	b.conn.Close()
+	if err := e.ask(ctx, e.question(p, b)); err != nil {
+		return nil, err
+	}
+	again, err := e.dialer(sys.chost).again(ctx, b)
 	if err != nil {
-		return err
+		return nil, &errNoBuilder{"the builder has gone: " + reasonLine(err)}
 	}
-	return e.finish(ctx, t, args, sys, p, b, o)
+	again.base = b.base
+	return again, nil
 }
 
 // checkHost tells at once what is wrong with what the user says of builders.

@@ -415,3 +415,46 @@ func TestPkgDirIsCheckedFirst(t *testing.T) {
 		t.Error("the job was submitted")
 	}
 }
+
+// TestNextBuilder: where a builder declines the job, the next one gets it; where there is none, the reason is told, and
+// emerge goes on here.
+func TestNextBuilder(t *testing.T) {
+	decline := func(d *dialog) {
+		d.frame()
+		d.send(wire.TypeError, wire.Errorf(wire.CodeDeclined, "the client's gcc does not run here"))
+		d.drain()
+	}
+	hello := func(id string, cores int) wire.Hello {
+		return wire.Hello{Name: "b" + id[:1], ID: id, CHOST: testCHOST, Cores: cores, JobLimit: 1, Software: "0.1"}
+	}
+	build := func(d *dialog) {
+		d.submit()
+		d.built("lab/a-1", "binpkg a")
+		d.built("lab/b-2", "binpkg b")
+		d.done(wire.OutcomeDone)
+	}
+	passOver := func(d *dialog) { d.drain() } // it is asked what it can do, and not for the job
+	for name, second := range map[string]func(*dialog){"builds": build, "declines": decline} {
+		m := newMachine(t)
+		strong := newBuilderSaying(t, hello("0123456789abcdef", 64), decline, passOver, passOver)
+		weak := newBuilderSaying(t, hello("fedcba9876543210", 2), passOver, second, passOver)
+		var out buffer
+		e := m.emerge("", &out, "lab/a", "lab/b")
+		e.Builders = []string{strong.addr(), weak.addr()}
+		if err := e.Run(t.Context()); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out.String())
+		}
+		wantContains(t, out.String(), "gcc does not run here", "Looking for another builder")
+		if name == "builds" {
+			wantContains(t, out.String(), "2 packages from bf")
+			continue
+		}
+		wantContains(t, out.String(), "Going on here, with emerge")
+	}
+	m := newMachine(t)
+	only := newBuilderSaying(t, hello("0123456789abcdef", 64), decline)
+	var out buffer
+	if err := m.emerge(only.addr(), &out, "lab/a", "lab/b").Run(t.Context()); err != nil || strings.Contains(out.String(), "another builder") {
+		t.Errorf("the one that was named: %v\n%s", err, out.String())
+	}
+}

@@ -65,6 +65,9 @@ func (e *Emerge) search(sys *system, known *cache, report *discovery.Report) *se
 		if err := e.wants(a); err != nil {
 			return err
 		}
+		if slices.Contains(e.passedOver, a.hello.ID) {
+			return errors.New("it declined this job")
+		}
 		base, why := e.baseFor(a.hello, sys)
 		if why != "" {
 			return errors.New(why)

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"errors"
 	"path/filepath"
 	"time"
 
@@ -18,6 +19,12 @@ type outcome struct {
 	err     error     // why the builder's last word is missing; nil where it came
 	pkgdir  string    // where the binpkgs are
 	staging bool      // pkgdir is ours and not PKGDIR
+}
+
+// refused reports whether the builder took nothing of the job, so that another may be asked.
+func (o outcome) refused() bool {
+	why, ok := errors.AsType[*wire.Error](o.err)
+	return ok && len(o.arrived) == 0 && (why.Code == wire.CodeDeclined || why.Code == wire.CodeBusy)
 }
 
 // build submits the job, watches it to its end and takes what arrives.

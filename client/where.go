@@ -134,6 +134,9 @@ func (w *Where) word() string {
 // fixed reports whether the user said where builders are, so that nothing is looked for.
 func (w *Where) fixed() bool { return w.word() == "" && len(w.hosts()) > 0 }
 
+// onlyOne reports whether the user named one builder, so that no other is to be asked.
+func (w *Where) onlyOne() bool { return w.word() != "" || len(w.hosts()) == 1 }
+
 // sources are where to look. report is filled in by the time that the source of the LAN has ended.
 func (w *Where) sources(known *cache, report *discovery.Report) []source {
 	n := cmp.Or(w.network, &realNetwork)
