@@ -82,11 +82,11 @@ func portagePython(ctx context.Context, t *tools, args []string) (string, error)
 		out, err := t.capture(ctx, python, args)
 		switch {
 		case err != nil:
-			return "", fmt.Errorf("ask Portage about the packages of the plan: %w", err)
+			return "", fmt.Errorf("ask Portage how it would build the packages of the plan: %w", err)
 		case out.status == noPortage:
 			continue
 		case out.status != 0:
-			return "", fmt.Errorf("Portage does not tell how it would build the packages of the plan:\n%s",
+			return "", fmt.Errorf("ask Portage how it would build the packages of the plan: it fails:\n%s",
 				strings.TrimSpace(out.stderr))
 		}
 		return out.stdout, nil

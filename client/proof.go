@@ -102,9 +102,14 @@ func (pr *proof) expect(cpv gentoo.CPV) ([]expected, error) {
 		return nil, errors.New("this machine's Portage does not know it")
 	}
 	list := []expected{
-		{"CATEGORY", cpv.Category, exactly}, {"PF", cpv.PF(), exactly}, {"SLOT", f.Slot, exactly},
-		{"repository", f.Repo, exactly}, {"EAPI", f.EAPI, exactly}, {"USE", strings.Join(f.Use, " "), anyOrder},
-		{"CHOST", f.Vars["CHOST"], exactly}, {"CBUILD", cmp.Or(f.Vars["CBUILD"], f.Vars["CHOST"]), exactly},
+		{"CATEGORY", cpv.Category, exactly},
+		{"PF", cpv.PF(), exactly},
+		{"SLOT", f.Slot, exactly},
+		{"repository", f.Repo, exactly},
+		{"EAPI", f.EAPI, exactly},
+		{"USE", strings.Join(f.Use, " "), anyOrder},
+		{"CHOST", f.Vars["CHOST"], exactly},
+		{"CBUILD", cmp.Or(f.Vars["CBUILD"], f.Vars["CHOST"]), exactly},
 	}
 	if target := f.Vars["CTARGET"]; target != "" {
 		list = append(list, expected{"CTARGET", target, exactly})
