@@ -21,6 +21,7 @@ type Emerge struct {
 	NoCopy     []string // files and directories that are not
 	NoInstall  bool     // keep what was built in an archive, instead of merging it
 	NoFallback bool     // without a builder, or having lost it, stop instead of building here
+	IgnoreCPU  bool     // take also builders whose CPU lacks what this machine's flags ask for
 	Verbose    bool     // show the build logs as they are written
 
 	StateDir string // for archives; empty: /var/lib/lantage, or below XDG_STATE_HOME for others than root
@@ -67,7 +68,13 @@ func (e *Emerge) run(ctx context.Context) error {
 		return exit(ExitFailed)
 	}
 	repos := make(chan error, 1)
-	go func() { repos <- sys.queryRepos(ctx, t) }() // as long as emerge makes the plan
+	go func() { // as long as emerge makes the plan
+		err := sys.queryRepos(ctx, t)
+		if err == nil {
+			sys.queryFlags(ctx, t, e.warn)
+		}
+		repos <- err
+	}()
 	p, err := makePlan(ctx, t, args)
 	if err := <-repos; err != nil {
 		return e.plainEmerge(ctx, t, err)
@@ -86,6 +93,9 @@ func (e *Emerge) run(ctx context.Context) error {
 
 // offload has the packages of a plan built by a builder and merges them.
 func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *system, p *plan) error {
+	if sys.flags.err != nil {
+		return e.plainEmerge(ctx, t, sys.flags.err)
+	}
 	e.showPlan(args, p)
 	b, err := e.findBuilder(ctx, sys)
 	if none, ok := errors.AsType[*errNoBuilder](err); ok {
@@ -108,6 +118,7 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 		b = again
 		defer b.conn.Close()
 	}
+	e.tellNative(sys)
 	o, err := e.build(ctx, sys, p, b)
 	if err != nil {
 		return err

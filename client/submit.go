@@ -37,7 +37,9 @@ func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (o
 			return o, nil
 		}
 	}
-	in := inputs{root: sys.configRoot, repos: sys.repoLocations(), warn: e.warn, none: b.base == wire.BaseClient}
+	in := inputs{
+		root: sys.configRoot, repos: sys.repoLocations(), warn: e.warn, none: b.base == wire.BaseClient, resolved: sys.flags.resolved,
+	}
 	file, size, err := in.pack(ctx)
 	if err != nil {
 		return o, err

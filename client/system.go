@@ -21,13 +21,15 @@ type system struct {
 	defaultOpts string // EMERGE_DEFAULT_OPTS
 	repos       []gentoo.Repo
 	profile     gentoo.Profile
-	env         []string // the Portage variables of the user's environment
+	env         []string          // the Portage variables of the user's environment
+	vars        map[string]string // others that portageq was asked for: CC, CXX and flagVariables
+	flags       flagsOf
 }
 
 // querySystem asks Portage for what the arguments and the plan depend on.
 func querySystem(ctx context.Context, t *tools) (*system, error) {
-	out, err := portageq(ctx, t, "envvar", "-v", "CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT",
-		"EMERGE_DEFAULT_OPTS", "USE_EXPAND")
+	out, err := portageq(ctx, t, append([]string{"envvar", "-v", "CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT",
+		"EMERGE_DEFAULT_OPTS", "USE_EXPAND", "CC", "CXX"}, flagVariables...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +39,8 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 	}
 	s := &system{
 		chost: vars["CHOST"], pkgdir: vars["PKGDIR"], distdir: vars["DISTDIR"], eprefix: vars["EPREFIX"], configRoot: vars["PORTAGE_CONFIGROOT"],
-		defaultOpts: vars["EMERGE_DEFAULT_OPTS"],
-		env:         gentoo.UserEnvironment(lastOfEach(t.environ), strings.Fields(vars["USE_EXPAND"])...),
+		defaultOpts: vars["EMERGE_DEFAULT_OPTS"], vars: vars,
+		env: gentoo.UserEnvironment(lastOfEach(t.environ), strings.Fields(vars["USE_EXPAND"])...),
 	}
 	if s.configRoot == "" {
 		s.configRoot = "/"
