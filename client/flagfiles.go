@@ -49,12 +49,7 @@ func findFlagFiles(root string, repos []gentoo.Repo) []flagFile {
 		return nil
 	}
 	f.in.portage = dir
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		if !slices.Contains(notFlags, e.Name()) {
-			f.add(filepath.Join(root, "etc/portage", e.Name()), 0)
-		}
-	}
+	f.add(filepath.Join(root, "etc/portage"), 0)
 	f.add(filepath.Join(root, "etc/make.conf"), 0)
 	f.profile(filepath.Join(root, "etc/portage/make.profile"))
 	return f.list
@@ -63,7 +58,21 @@ func findFlagFiles(root string, repos []gentoo.Repo) []flagFile {
 // add adds a file, or all below a directory, with what their links lead to and what the files source.
 func (f *flagFiles) add(name string, depth int) {
 	path, err := filepath.EvalSymlinks(name)
-	if err != nil || f.seen[path] || f.in.leftOut(path) || depth > 32 || len(f.seen) >= maxFlagFiles {
+	if err != nil || f.leftOut(path) || depth > 32 {
+		return
+	}
+	f.take(name, path, depth)
+}
+
+// leftOut reports whether a file is a part of /etc/portage in which there are no flags, or none that Portage reads.
+func (f *flagFiles) leftOut(path string) bool {
+	rel, _ := strings.CutPrefix(path, f.in.portage+"/")
+	top, _, _ := strings.Cut(rel, "/")
+	return slices.Contains(notFlags, top) || f.in.leftOut(path)
+}
+
+func (f *flagFiles) take(name, path string, depth int) {
+	if f.seen[path] || len(f.seen) >= maxFlagFiles {
 		return
 	}
 	info, err := os.Stat(path)
@@ -74,7 +83,9 @@ func (f *flagFiles) add(name string, depth int) {
 	if info.IsDir() {
 		entries, _ := os.ReadDir(path)
 		for _, e := range entries {
-			f.add(filepath.Join(name, e.Name()), depth+1)
+			if !f.leftOut(filepath.Join(path, e.Name())) { // by the name of a link, too: make.profile
+				f.add(filepath.Join(name, e.Name()), depth+1)
+			}
 		}
 		return
 	}
@@ -106,7 +117,9 @@ func (f *flagFiles) profile(name string) {
 	}
 	f.profiles[dir] = true
 	for _, file := range []string{"make.defaults", "profile.bashrc", "bashrc"} {
-		f.add(filepath.Join(dir, file), 0)
+		if path, err := filepath.EvalSymlinks(filepath.Join(dir, file)); err == nil {
+			f.take(filepath.Join(name, file), path, 0)
+		}
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "parent"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -27,6 +27,11 @@ type flagsOf struct {
 func (s *system) queryFlags(ctx context.Context, t *tools, warn func(string, ...any)) {
 	files := findFlagFiles(s.configRoot, s.repos)
 	r := resolver{ask: &compilers{t: t, warn: warn}, cc: s.compiler(), means: map[string]string{}}
+	for _, f := range files {
+		if cc := r.compilerFor(f.text); isClang(cc) && !isClang(r.cc) {
+			r.ask.other = cc
+		}
+	}
 	judged := make(chan struct{})
 	env := s.env // as it is: native is this CPU
 	go func() {

@@ -17,9 +17,10 @@ import (
 
 // compilers asks this machine's compilers what their native flags mean here. Each question is asked once.
 type compilers struct {
-	t     *tools
-	chost string
-	warn  func(format string, args ...any)
+	t    *tools
+	warn func(format string, args ...any)
+	// other is clang where some files of the configuration choose it and others, whose flags it gets as well, leave it at gcc.
+	other string
 
 	answers map[string]answer
 }
@@ -38,7 +39,11 @@ func (c *compilers) explicit(ctx context.Context, cc string, use gentoo.NativeUs
 		if isClang(cc) {
 			return c.clang(ctx, cc, use.Flag)
 		}
-		return c.gcc(ctx, cc, use.Flag)
+		flags, err := c.gcc(ctx, cc, use.Flag)
+		if err == nil && c.other != "" {
+			flags = c.forBoth(ctx, cc, flags)
+		}
+		return flags, err
 	})
 	if use.Flag == gentoo.MarchNative && use.Tuned {
 		flags = slices.DeleteFunc(slices.Clone(flags), isTuning)
@@ -81,10 +86,17 @@ func (c *compilers) run(ctx context.Context, command string, args ...string) (ca
 	}
 	out, err := c.t.capture(ctx, words[0], append(words[1:], args...), "LC_ALL=C")
 	if err == nil && out.status != 0 {
-		first, _, _ := strings.Cut(strings.TrimSpace(out.stderr), "\n")
-		err = fmt.Errorf("%s: %s", strings.Join(append(words, args...), " "), oneLine(first, 200))
+		err = &compilerError{strings.Join(append(words, args...), " "), out.stderr}
 	}
 	return out, err
+}
+
+// compilerError is a compiler that ran and did not like what it was given.
+type compilerError struct{ command, stderr string }
+
+func (e *compilerError) Error() string {
+	first, _, _ := strings.Cut(strings.TrimSpace(e.stderr), "\n")
+	return e.command + ": " + oneLine(first, 200)
 }
 
 // gcc has gcc show the command line of its compiler proper, in which its driver has put what native means.
@@ -98,6 +110,35 @@ func (c *compilers) gcc(ctx context.Context, cc string, flag gentoo.NativeFlag) 
 		return nil, err
 	}
 	return gccFlags(plain.stderr, native.stderr, flag)
+}
+
+var unknownArgument = regexp.MustCompile(`unknown argument:? '([^']+)'`)
+
+// forBoth leaves out of gcc's flags what clang does not know, such as -mno-hle, if gcc makes the same of the rest. Clang takes
+// native for its own CPU, and would stop at gcc's words for it.
+func (c *compilers) forBoth(ctx context.Context, cc string, flags []string) []string {
+	_, err := c.run(ctx, c.other, slices.Concat(flags, []string{"-E", "-x", "c", "/dev/null"})...)
+	if err == nil {
+		return flags
+	}
+	unknown := map[string]bool{}
+	if wrong, ok := errors.AsType[*compilerError](err); ok {
+		for _, m := range unknownArgument.FindAllStringSubmatch(wrong.stderr, -1) {
+			unknown[m[1]] = true
+		}
+	}
+	rest := slices.DeleteFunc(slices.Clone(flags), func(f string) bool { return unknown[f] })
+	macros := func(flags []string) string {
+		out, err := c.run(ctx, cc, slices.Concat(flags, []string{"-dM", "-E", "-x", "c", "/dev/null"})...)
+		if err != nil {
+			return err.Error()
+		}
+		return out.stdout
+	}
+	if macros(rest) != macros(flags) {
+		return flags
+	}
+	return rest
 }
 
 // gccFlags reads what `gcc -###` prints without and with a native flag.
@@ -166,7 +207,8 @@ func parseAttributes(ir string) (attributes, error) {
 			a.tune = m[2]
 		default:
 			for f := range strings.SplitSeq(m[2], ",") {
-				if name, on := strings.CutPrefix(f, "+"); on {
+				// These two are part of the architecture: native names them, and there are no options for them.
+				if name, on := strings.CutPrefix(f, "+"); on && name != "64bit" && name != "cmov" {
 					a.features[name] = true
 				}
 			}
@@ -231,7 +273,7 @@ func (c *compilers) clang(ctx context.Context, cc string, flag gentoo.NativeFlag
 func clangFlags(cpu string, alone, native attributes) []string {
 	flags := []string{cpu}
 	for _, f := range slices.Sorted(maps.Keys(native.features)) {
-		if !alone.features[f] && f != "64bit" && f != "cmov" { // part of the architecture, and no options
+		if !alone.features[f] {
 			flags = append(flags, "-m"+f)
 		}
 	}
