@@ -32,17 +32,16 @@ type flagText struct {
 // maxFlagTexts is how many texts of different flags the compiler is asked about. One question takes some ten milliseconds.
 const maxFlagTexts = 32
 
-// macroFeatures are the macros of features that compilers use by themselves, and those by which the sources of common
-// libraries choose code for a CPU. Left out are features for which there are intrinsics only: as good as no build runs their
-// code, and few CPUs of one maker have those of the other (SSE4a, CLZERO, RTM).
+// macroFeatures are the macros of features that compilers use by themselves, and of the few that every CPU of the last ten
+// years has and by which common sources choose code (AES, PCLMUL, RDRND). Left out are the others for which there are
+// intrinsics only: as good as no build runs their code, and CPUs of one maker seldom have those of the other (SSE4a, CLZERO,
+// RTM, SHA), so that an AMD laptop could have no Intel builder.
 var macroFeatures = map[string]string{
 	"__SSE3__": "pni", "__SSSE3__": "ssse3", "__SSE4_1__": "sse4_1", "__SSE4_2__": "sse4_2", "__POPCNT__": "popcnt",
 	"__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16": "cx16", "__LAHF_SAHF__": "lahf_lm",
 	"__AVX__": "avx", "__AVX2__": "avx2", "__FMA__": "fma", "__FMA4__": "fma4", "__XOP__": "xop", "__F16C__": "f16c",
-	"__BMI__": "bmi1", "__BMI2__": "bmi2", "__LZCNT__": "abm", "__MOVBE__": "movbe", "__TBM__": "tbm", "__ADX__": "adx",
-	"__AES__": "aes", "__PCLMUL__": "pclmulqdq", "__VAES__": "vaes", "__VPCLMULQDQ__": "vpclmulqdq", "__GFNI__": "gfni",
-	"__SHA__": "sha_ni", "__SHA512__": "sha512", "__SM3__": "sm3", "__SM4__": "sm4",
-	"__RDRND__": "rdrand", "__RDSEED__": "rdseed",
+	"__BMI__": "bmi1", "__BMI2__": "bmi2", "__LZCNT__": "abm", "__MOVBE__": "movbe", "__TBM__": "tbm", "__GFNI__": "gfni",
+	"__AES__": "aes", "__PCLMUL__": "pclmulqdq", "__RDRND__": "rdrand",
 	"__AVXVNNI__": "avx_vnni", "__AVXIFMA__": "avx_ifma", "__AVXVNNIINT8__": "avx_vnni_int8", "__AVXNECONVERT__": "avx_ne_convert",
 	"__AVX512F__": "avx512f", "__AVX512CD__": "avx512cd", "__AVX512BW__": "avx512bw", "__AVX512DQ__": "avx512dq",
 	"__AVX512VL__": "avx512vl", "__AVX512IFMA__": "avx512ifma", "__AVX512VBMI__": "avx512vbmi", "__AVX512VBMI2__": "avx512_vbmi2",
@@ -50,9 +49,9 @@ var macroFeatures = map[string]string{
 	"__AVX512BF16__": "avx512_bf16", "__AVX512FP16__": "avx512_fp16", "__AVX512VP2INTERSECT__": "avx512_vp2intersect",
 	"__AVX512ER__": "avx512er", "__AVX512PF__": "avx512pf",
 
-	"__ARM_FEATURE_CRC32": "crc32", "__ARM_FEATURE_ATOMICS": "atomics", "__ARM_FEATURE_AES": "aes", "__ARM_FEATURE_SHA2": "sha2",
-	"__ARM_FEATURE_SHA3": "sha3", "__ARM_FEATURE_SHA512": "sha512", "__ARM_FEATURE_SM4": "sm4", "__ARM_FEATURE_DOTPROD": "asimddp",
-	"__ARM_FEATURE_QRDMX": "asimdrdm", "__ARM_FEATURE_FP16_VECTOR_ARITHMETIC": "asimdhp", "__ARM_FEATURE_FP16_FML": "asimdfhm",
+	"__ARM_FEATURE_CRC32": "crc32", "__ARM_FEATURE_ATOMICS": "atomics", "__ARM_FEATURE_AES": "aes", "__ARM_FEATURE_SHA3": "sha3",
+	"__ARM_FEATURE_DOTPROD": "asimddp",
+	"__ARM_FEATURE_QRDMX":   "asimdrdm", "__ARM_FEATURE_FP16_VECTOR_ARITHMETIC": "asimdhp", "__ARM_FEATURE_FP16_FML": "asimdfhm",
 	"__ARM_FEATURE_JCVT": "jscvt", "__ARM_FEATURE_COMPLEX": "fcma", "__ARM_FEATURE_RCPC": "lrcpc", "__ARM_FEATURE_FRINT": "frint",
 	"__ARM_FEATURE_SVE": "sve", "__ARM_FEATURE_SVE2": "sve2", "__ARM_FEATURE_BF16": "bf16", "__ARM_FEATURE_MATMUL_INT8": "i8mm",
 }

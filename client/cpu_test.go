@@ -39,8 +39,13 @@ func TestCPUNeeds(t *testing.T) {
 	q := cpuQuery{ask: &compilers{t: &tools{environ: os.Environ()}}, cc: "gcc", known: map[string][]string{}}
 	v3 := []string{"abm", "avx", "avx2", "bmi1", "bmi2", "cx16", "f16c", "fma", "lahf_lm", "movbe", "pni", "popcnt", "sse4_1", "sse4_2", "ssse3"}
 	got := q.needs(t.Context(), []flagText{
-		{"GOAMD64=v3", "go"}, {"-O2", "nothing"}, {"-mno-such-thing", "unknown"}, {"-march=x86-64", "baseline"},
-		{"-march=x86-64-v4 -mno-avx512f", "no 512"}, {"-C target-cpu=x86-64-v3", "rust"}, {"-mavx512f", "f"},
+		{"GOAMD64=v3", "go"},
+		{"-O2", "nothing"},
+		{"-mno-such-thing", "unknown"},
+		{"-march=x86-64", "baseline"},
+		{"-march=x86-64-v4 -mno-avx512f", "no 512"},
+		{"-C target-cpu=x86-64-v3", "rust"},
+		{"-mavx512f", "f"},
 	})
 	want := []cpuNeed{{v3, "go"}, {v3, "no 512"}, {v3, "rust"}, {
 		[]string{"avx", "avx2", "avx512f", "f16c", "fma", "pni", "popcnt", "sse4_1", "sse4_2", "ssse3"}, "f",
@@ -67,8 +72,10 @@ func TestFlagTexts(t *testing.T) {
 	s := &system{vars: map[string]string{"CFLAGS": "-O2", "GOAMD64": "v3"}}
 	var got []string
 	for _, f := range s.flagTexts([]string{"CXXFLAGS=-mavx", "USE=x"}, []flagFile{
-		{"/etc/portage/make.conf", "", "A"}, {"/etc/portage/package.env/x", "", "cat/pkg used.conf # x\n"},
-		{"/etc/portage/env/used.conf", "", "# -mavx2\nCFLAGS=-mfma # x\n"}, {"/etc/portage/env/unused.conf", "", "C"},
+		{"/etc/portage/make.conf", "", "A"},
+		{"/etc/portage/package.env/x", "", "cat/pkg used.conf # x\n"},
+		{"/etc/portage/env/used.conf", "", "# -mavx2\nCFLAGS=-mfma # x\n"},
+		{"/etc/portage/env/unused.conf", "", "C"},
 		{"/etc/portage/env/cat/pkg", "", "D"},
 	}) {
 		if f.text != "CXXFLAGS=" && !strings.HasSuffix(f.text, "=") {

@@ -71,7 +71,7 @@ func (e *Emerge) run(ctx context.Context) error {
 	go func() { // as long as emerge makes the plan
 		err := sys.queryRepos(ctx, t)
 		if err == nil {
-			sys.queryFlags(ctx, t, e.warn)
+			sys.queryFlags(ctx, t)
 		}
 		repos <- err
 	}()

@@ -16,6 +16,7 @@ import (
 type flagsOf struct {
 	resolved map[string][]byte // files by their path without links: their text with explicit flags
 	means    []string          // lines for the user: what native flags mean here
+	warnings []string          // likewise: what of it was guessed
 	err      error             // why native flags could not be resolved
 
 	needs []cpuNeed
@@ -24,7 +25,10 @@ type flagsOf struct {
 
 // queryFlags looks at this machine's flags, with the native ones in the environment resolved. What is wrong with them
 // concerns only a plan that a builder gets.
-func (s *system) queryFlags(ctx context.Context, t *tools, warn func(string, ...any)) {
+func (s *system) queryFlags(ctx context.Context, t *tools) {
+	warn := func(format string, args ...any) {
+		s.flags.warnings = append(s.flags.warnings, fmt.Sprintf(format, args...))
+	}
 	files := findFlagFiles(s.configRoot, s.repos)
 	r := resolver{ask: &compilers{t: t, warn: warn}, cc: s.compiler(), means: map[string]string{}}
 	for _, f := range files {
@@ -168,6 +172,9 @@ func (e *Emerge) tellNative(sys *system) {
 			line = fmt.Sprintf("%s … (%d flags; --verbose shows them)", strings.Join(words[:10], " "), len(words)-6)
 		}
 		e.say("%s", line)
+	}
+	for _, line := range sys.flags.warnings {
+		e.warn("%s", line)
 	}
 	if len(sys.flags.means) > 0 {
 		e.say("The packages are built with these flags and record them.")

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -337,5 +338,52 @@ func TestCompilerFor(t *testing.T) {
 	}
 	if got := (&resolver{cc: "clang"}).compilerFor("CC=gcc-14\n"); got != "gcc-14" {
 		t.Errorf("it is %q", got)
+	}
+}
+
+// Without rustc gcc's name of the CPU has to do, and that is said.
+func TestRustByGCC(t *testing.T) {
+	m := newMachine(t)
+	m.fakeGCC()
+	var warned []string
+	c := &compilers{
+		t:    &tools{environ: []string{"PATH=" + m.path("bin") + ":/bin", "FAKE=" + m.dir}},
+		warn: func(format string, args ...any) { warned = append(warned, fmt.Sprintf(format, args...)) },
+	}
+	if _, err := c.t.find("rustc"); err == nil {
+		t.Skip("there is a rustc in /usr/bin")
+	}
+	for range 2 {
+		flags, err := c.explicit(t.Context(), testCHOST+"-gcc", gentoo.NativeUse{Flag: gentoo.RustNative})
+		if err != nil || !slices.Equal(flags, []string{"-Ctarget-cpu=znver3"}) {
+			t.Errorf("got %q, %v", flags, err)
+		}
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], "no rustc") || !strings.Contains(warned[0], "znver3") {
+		t.Errorf("warned %q", warned)
+	}
+	if n := strings.Count(m.read("calls"), "gcc "); n != 2 {
+		t.Errorf("gcc was asked %d times", n)
+	}
+}
+
+// Where some package has clang from another file than its flags, clang must not stop at what it does not know of gcc's.
+func TestFlagsForGCCAndClang(t *testing.T) {
+	m := newMachine(t)
+	m.fakeGCC()
+	m.write("bin/clang", `#!/bin/sh
+for a; do
+	case $a in -mno-hle|-mabm) echo "clang: error: unknown argument: '$a'" >&2; bad=1;; esac
+done
+[ -z "$bad" ]
+`)
+	m.configure(map[string]string{
+		"etc/portage/make.conf": "CFLAGS=\"-march=native\"\n", "etc/portage/env/clang.conf": "CC=clang\nCXX=clang++\n",
+	})
+	s := &system{chost: testCHOST, configRoot: m.dir}
+	s.queryFlags(t.Context(), &tools{environ: []string{"PATH=" + m.path("bin") + ":/bin", "FAKE=" + m.dir}})
+	want := strings.NewReplacer("-mno-hle ", "", "-mabm ", "").Replace("CFLAGS=\"" + zen4Arch + " " + zen4Tune + "\"\n")
+	if got := string(s.flags.resolved[m.path("etc/portage/make.conf")]); s.flags.err != nil || got != want {
+		t.Errorf("got %s, %v", got, s.flags.err)
 	}
 }

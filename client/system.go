@@ -28,8 +28,10 @@ type system struct {
 
 // querySystem asks Portage for what the arguments and the plan depend on.
 func querySystem(ctx context.Context, t *tools) (*system, error) {
-	out, err := portageq(ctx, t, append([]string{"envvar", "-v", "CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT",
-		"EMERGE_DEFAULT_OPTS", "USE_EXPAND", "CC", "CXX"}, flagVariables...)...)
+	out, err := portageq(ctx, t, append([]string{
+		"envvar", "-v", "CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT",
+		"EMERGE_DEFAULT_OPTS", "USE_EXPAND", "CC", "CXX",
+	}, flagVariables...)...)
 	if err != nil {
 		return nil, err
 	}
