@@ -387,3 +387,24 @@ done
 		t.Errorf("got %s, %v", got, s.flags.err)
 	}
 }
+
+func TestTellNative(t *testing.T) {
+	sys := &system{flags: flagsOf{
+		means:    []string{"-march=native is resolved on this machine: " + zen4Arch, "-mtune=native is resolved on this machine: -mtune=a"},
+		warnings: []string{"a guess"},
+	}}
+	const short = "-march=native is resolved on this machine: -march=znver3 -mmmx -mpopcnt -msse … (89 flags; --verbose shows them)\n"
+	const rest = "-mtune=native is resolved on this machine: -mtune=a\na guess\nThe packages are built with these flags and record them.\n"
+	for verbose, want := range map[bool]string{false: short + rest, true: sys.flags.means[0] + "\n" + rest} {
+		var out buffer
+		(&Emerge{Verbose: verbose, Stdout: &out, Stderr: &out}).tellNative(sys)
+		if diff := cmp.Diff(want, out.String()); diff != "" {
+			t.Errorf("verbose %v: %s", verbose, diff)
+		}
+	}
+	var out buffer
+	(&Emerge{Stdout: &out, Stderr: &out}).tellNative(&system{})
+	if out.String() != "" {
+		t.Errorf("of nothing it says %q", out.String())
+	}
+}

@@ -67,8 +67,8 @@ func TestNativeFlags(t *testing.T) {
 		in(t, lappy, nil, "cat", "/usr/share/lab-gcc/greet").ok(t).says(t, "-march=native") // built here
 	})
 	t.Run("base host", func(t *testing.T) {
-		res := lantage(t, lappy, "--ignore-cpu", "--base=host", "--verbose", "emerge", "-1", "lab-apps/hello")
-		res.says(t, "base host", "-march=native is resolved on this machine: -march=").saysNot(t, "--verbose shows them")
+		res := lantage(t, lappy, "--ignore-cpu", "--base=host", "emerge", "-1", "lab-apps/hello")
+		res.says(t, "base host", "-march=native is resolved on this machine: -march=")
 		binariesOnly(t, res, "lab-apps/hello-1.1")
 		resolvedHello(t, lappy)
 	})
