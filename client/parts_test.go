@@ -127,6 +127,10 @@ func TestTidy(t *testing.T) {
 	if h.Name != "a b" || len(h.CHOST) > 70 || h.Cores != 0 || h.Load != 0 || h.Jobs != 1<<30 {
 		t.Errorf("%+v", h)
 	}
+	long := tidy(wire.Hello{Features: slices.Repeat([]string{strings.Repeat("f", 500) + "\x1b"}, 5000)}).Features
+	if len(long) > 1024 || len(long[0]) > 70 {
+		t.Errorf("%d features, as %q", len(long), long[0])
+	}
 	if tidy(wire.Hello{}).Name == "" {
 		t.Error("no name to show")
 	}
