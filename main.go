@@ -41,6 +41,7 @@ type cli struct {
 	Remote     []string `placeholder:"ATOM" help:"Packages that a builder builds, also where lantage would leave them here."`
 	NoInstall  bool     `help:"Keep the binary packages in an archive and print how to install them."`
 	NoFallback bool     `help:"Without a builder, stop instead of building here."`
+	IgnoreCPU  bool     `name:"ignore-cpu" help:"Take builders whose CPU cannot run what this machine's flags ask for, too: for those who know better."`
 	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
 
 	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own."`
@@ -191,7 +192,7 @@ func (c *cli) where() client.Where {
 // Run does what emerge does.
 func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return (&client.Emerge{
-		Args: e.Args, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback,
+		Args: e.Args, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback, IgnoreCPU: c.IgnoreCPU,
 		Local: c.Local, Remote: c.Remote,
 		Verbose: c.Verbose, Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
 	}).Run(ctx)
@@ -208,7 +209,7 @@ func (l *listBuildersCmd) Run(ctx context.Context, c *cli, io stdio) error {
 // Run brings the copy of this machine's root up to date.
 func (s *syncCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return (&client.Sync{
-		Where: c.where(), Copy: c.Copy, NoCopy: c.NoCopy, Full: s.Full, ShowInputs: s.ShowInputs, Forget: s.Forget,
+		Where: c.where(), Copy: c.Copy, NoCopy: c.NoCopy, IgnoreCPU: c.IgnoreCPU, Full: s.Full, ShowInputs: s.ShowInputs, Forget: s.Forget,
 		Version: version, Environ: os.Environ(), Stdout: io.out, Stderr: io.err,
 	}).Run(ctx)
 }

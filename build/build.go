@@ -27,7 +27,7 @@ import (
 type Job struct {
 	ID       string    // names the build root's directory; [0-9a-f]{32}
 	Dir      string    // the job's own directory, made and in the end removed by the caller
-	Inputs   string    // a directory with etc/portage as the client has it, owned by root
+	Inputs   string    // a directory with etc/portage as the client has it, owned by root, and maybe resolvedDir
 	Packages []Package // in merge-list order
 	Profile  gentoo.Profile
 	Repos    []gentoo.Repo // the client's, with the locations of its repos.conf

@@ -69,8 +69,9 @@ func (b ClientBase) adapt(_ context.Context, job Job) (adapted, error) {
 				"repository %q; bring the copy up to date (lantage sync --full)", p.Repo),
 		})
 	}
-	a.pkgDir = filepath.Join(b.Root.Client, r.key(job.Env))
-	return a, nil
+	key, err := r.key(job)
+	a.pkgDir = filepath.Join(b.Root.Client, key)
+	return a, err
 }
 
 func indexRepo(repos []gentoo.Repo, name string) int {

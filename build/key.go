@@ -52,6 +52,9 @@ func settingsKey(job Job, base string, repos []repoOnBuilder) (string, error) {
 	if err := hashConfig(sum, filepath.Join(job.Inputs, insideConfig)); err != nil {
 		return "", err
 	}
+	if err := hashResolved(sum, job.Inputs); err != nil {
+		return "", err
+	}
 	return fmt.Sprintf("%x", sum.Sum(nil)[:16]), nil
 }
 

@@ -137,6 +137,9 @@ func adaptOwn(ctx context.Context, base OwnBase, job Job) (adapted, error) {
 			a.binds = append(a.binds, bind{Source: repo.source, Target: repo.Location, IDMap: true, ReadOnly: true})
 		}
 	}
+	if err := resolvable(job.Inputs, a.binds[1:]); err != nil {
+		return adapted{}, err
+	}
 	layers, err := base.Layers()
 	if err != nil {
 		return adapted{}, err
@@ -176,7 +179,7 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &rootSpec{Dir: job.Dir, FirstID: first, Layers: layers}
+	s := &rootSpec{Dir: job.Dir, Inputs: job.Inputs, FirstID: first, Layers: layers}
 	s.MaskDirs, s.Remove = base.Masks()
 	if err := s.prepare(); err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ type rootSpec struct {
 	MaskDirs []string    // hidden behind an empty directory
 	Remove   []string    // files that are not there inside
 	Files    []plainFile // files that are there inside instead
+	Inputs   string      // of the job, with files that have another content inside; see resolved.go
 	MakeConf string      // appended to the client's make.conf
 	Argv     []string    // none: nothing is run
 	Env      []string

@@ -54,10 +54,13 @@ func (r *rootReader) counts(p string) bool {
 }
 
 // key is the build settings key of a job on this root.
-func (r *rootReader) key(env []string) string {
+func (r *rootReader) key(job Job) (string, error) {
 	if r.sum == nil {
 		r.sum = sha256.New()
 	}
-	hashEnv(r.sum, env)
-	return fmt.Sprintf("%x", r.sum.Sum(nil)[:16])
+	hashEnv(r.sum, job.Env)
+	if err := hashResolved(r.sum, job.Inputs); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", r.sum.Sum(nil)[:16]), nil
 }

@@ -155,6 +155,11 @@ func mountAll(spec *rootSpec, userns int) error {
 			return err
 		}
 	}
+	if spec.Inputs != "" {
+		if err := t.resolve(spec.Inputs); err != nil {
+			return err
+		}
+	}
 	for _, b := range spec.Binds {
 		if err := mountBind(t, b, spec.FirstID, userns); err != nil {
 			return err

@@ -130,6 +130,10 @@ func tidy(h wire.Hello) wire.Hello {
 	for i := range h.Bases {
 		h.Bases[i] = oneLine(h.Bases[i], 255)
 	}
+	h.Features = slices.Clone(h.Features[:min(len(h.Features), 1024)])
+	for i := range h.Features {
+		h.Features[i] = oneLine(h.Features[i], 64)
+	}
 	for _, n := range []*int{&h.Cores, &h.Memory, &h.Jobs, &h.Waiting, &h.JobLimit} {
 		*n = min(max(*n, 0), 1<<30)
 	}

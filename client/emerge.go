@@ -23,6 +23,7 @@ type Emerge struct {
 	Remote     []string // packages that a builder builds, whatever speaks against it
 	NoInstall  bool     // keep what was built in an archive, instead of merging it
 	NoFallback bool     // without a builder, or having lost it, stop instead of building here
+	IgnoreCPU  bool     // take also builders whose CPU lacks what this machine's flags ask for
 	Verbose    bool     // show the build logs as they are written
 
 	StateDir string // for archives; empty: /var/lib/lantage, or below XDG_STATE_HOME for others than root
@@ -84,7 +85,13 @@ func (e *Emerge) run(ctx context.Context) error {
 		}
 	}
 	repos := make(chan error, 1)
-	go func() { repos <- sys.queryRepos(ctx, t) }() // as long as emerge makes the plan
+	go func() { // as long as emerge makes the plan
+		err := sys.queryRepos(ctx, t)
+		if err == nil {
+			sys.queryFlags(ctx, t)
+		}
+		repos <- err
+	}()
 	p, err := makePlan(ctx, t, args)
 	if err := <-repos; err != nil {
 		return e.plainEmerge(ctx, t, err)
@@ -125,6 +132,9 @@ func (e *Emerge) divide(ctx context.Context, t *tools, sys *system, p *plan, h *
 // offload has the packages of a plan built by a builder and merges them. If a builder declines the job as a whole, the next one
 // is asked.
 func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *system, p *plan) error {
+	if sys.flags.err != nil {
+		return e.plainEmerge(ctx, t, sys.flags.err)
+	}
 	e.showPlan(args, p)
 	var last *builder // declined the job
 	var o outcome
@@ -152,6 +162,7 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 			}
 			return err
 		}
+		e.tellNative(sys)
 		o, err = e.build(ctx, t, sys, p, b)
 		b.conn.Close()
 		if err != nil {

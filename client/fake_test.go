@@ -247,13 +247,14 @@ func (f *fakeBuilder) talk(c net.Conn, n int) {
 // dialog is one connection as the builder sees it. What the client sends is not judged unless a method says
 // so.
 type dialog struct {
-	t    *testing.T
-	conn *wire.Conn
-	raw  net.Conn
-	job  wire.Job
-	seq  int
-	out  *wire.StreamWriter
-	tar  *archive.Writer
+	t      *testing.T
+	conn   *wire.Conn
+	raw    net.Conn
+	job    wire.Job
+	inputs []byte // as they came
+	seq    int
+	out    *wire.StreamWriter
+	tar    *archive.Writer
 }
 
 // submit takes the job and its inputs, and accepts it.
@@ -265,6 +266,9 @@ func (d *dialog) submit() {
 	for f.Type != wire.TypeEnd {
 		if f = d.frame(); f.Type == 0 {
 			return
+		}
+		if f.Type == wire.TypeData {
+			d.inputs = append(d.inputs, f.Body[1:]...)
 		}
 	}
 	d.send(wire.TypeAccepted, wire.Accepted{ID: d.job.ID, Base: "host"})

@@ -1,10 +1,12 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -20,6 +22,8 @@ type inputs struct {
 	repos []string // locations of the ebuild repositories: links may lead into them
 	warn  func(format string, args ...any)
 	none  bool // the builder has the configuration, in its copy of this machine's root
+
+	resolved map[string][]byte // files, by their path without links, whose text goes in another form
 
 	portage string // root's etc/portage, without links
 	w       *archive.Writer
@@ -56,7 +60,7 @@ func (in *inputs) pack(ctx context.Context) (file *os.File, size int64, err erro
 
 func (in *inputs) add(ctx context.Context) error {
 	if in.none {
-		return nil
+		return in.addResolved()
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Join(in.root, "etc/portage"))
 	if err != nil {
@@ -72,7 +76,31 @@ func (in *inputs) add(ctx context.Context) error {
 			in.repos[i] = real
 		}
 	}
-	return in.addDir(ctx, dir, "etc/portage", nil)
+	if err := in.addDir(ctx, dir, "etc/portage", nil); err != nil {
+		return err
+	}
+	return in.addResolved()
+}
+
+// addResolved adds the files with another text that are not sent, but in the builder's base already.
+func (in *inputs) addResolved() error {
+	for _, path := range slices.Sorted(maps.Keys(in.resolved)) {
+		if in.none || !within(path, in.portage) {
+			if err := in.w.AddBytes(resolvedDir+path, in.resolved[path], 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resolvedDir is where in the inputs those files are, by their paths.
+const resolvedDir = "resolved"
+
+// addText adds a file with another text.
+func (in *inputs) addText(name, path string, info fs.FileInfo) error {
+	text := in.resolved[path]
+	return in.w.AddReader(name, int64(len(text)), info.Mode(), info.ModTime(), bytes.NewReader(text))
 }
 
 // addDir adds a directory, and then what its symbolic links lead to. via are the directories whose links led
@@ -84,6 +112,7 @@ func (in *inputs) addDir(ctx context.Context, dir, name string, via []string) er
 	}
 	defer root.Close()
 	var links []string
+	texts := map[string]fs.FileInfo{}
 	err = in.w.AddTree(ctx, root, ".", name, func(rel string, fi fs.FileInfo) bool {
 		switch {
 		case in.leftOut(filepath.Join(dir, rel)):
@@ -92,8 +121,17 @@ func (in *inputs) addDir(ctx context.Context, dir, name string, via []string) er
 			links = append(links, rel)
 			return false
 		}
+		if in.resolved[filepath.Join(dir, rel)] != nil {
+			texts[rel] = fi
+			return false
+		}
 		return fi.IsDir() || fi.Mode().IsRegular()
 	})
+	for _, rel := range slices.Sorted(maps.Keys(texts)) {
+		if err == nil {
+			err = in.addText(path.Join(name, rel), filepath.Join(dir, rel), texts[rel])
+		}
+	}
 	for _, rel := range links {
 		if err == nil {
 			err = in.addLink(ctx, filepath.Join(dir, rel), path.Join(name, rel), via)
@@ -131,6 +169,8 @@ func (in *inputs) addLink(ctx context.Context, link, name string, via []string) 
 	switch {
 	case info.IsDir():
 		return in.addDir(ctx, target, name, via)
+	case in.resolved[target] != nil:
+		return in.addText(name, target, info)
 	case info.Mode().IsRegular():
 		file, err := os.Open(target)
 		if err != nil {

@@ -88,6 +88,10 @@ func TestTidy(t *testing.T) {
 	if h.Name != "a b" || len(h.CHOST) > 70 || h.Cores != 0 || h.Load != 0 || h.Jobs != 1<<30 {
 		t.Errorf("%+v", h)
 	}
+	long := tidy(wire.Hello{Features: slices.Repeat([]string{strings.Repeat("f", 500) + "\x1b"}, 5000)}).Features
+	if len(long) > 1024 || len(long[0]) > 70 {
+		t.Errorf("%d features, as %q", len(long), long[0])
+	}
 	if tidy(wire.Hello{}).Name == "" {
 		t.Error("no name to show")
 	}
@@ -208,6 +212,28 @@ func TestQuote(t *testing.T) {
 	}
 }
 
+// filesIn are the files of a tar.gz, which has only these and directories.
+func filesIn(t *testing.T, targz io.Reader) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	r := archive.NewReader(targz, archive.Limits{})
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			return got
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag == tar.TypeReg {
+			b, _ := io.ReadAll(r)
+			got[h.Name] = string(b)
+		} else if h.Typeflag != tar.TypeDir {
+			t.Errorf("%s has type %c", h.Name, h.Typeflag)
+		}
+	}
+}
+
 func TestInputs(t *testing.T) {
 	m := newMachine(t)
 	for name, text := range map[string]string{
@@ -234,23 +260,7 @@ func TestInputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	got := map[string]string{}
-	r := archive.NewReader(io.NewSectionReader(file, 0, size), archive.Limits{})
-	for {
-		h, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag == tar.TypeReg {
-			b, _ := io.ReadAll(r)
-			got[h.Name] = string(b)
-		} else if h.Typeflag != tar.TypeDir {
-			t.Errorf("%s has type %c", h.Name, h.Typeflag)
-		}
-	}
+	got := filesIn(t, io.NewSectionReader(file, 0, size))
 	want := map[string]string{
 		"etc/portage/make.conf": "CFLAGS=-O2\n", "etc/portage/package.use/x": "x", "etc/portage/again/x": "x",
 		"etc/portage/patches/lab/a/one.patch": "p", "etc/portage/patches/more/two.patch": "q",

@@ -10,15 +10,15 @@ import (
 	"lantage/wire"
 )
 
-// unsuitable says why a builder cannot build for a machine with this CHOST, or "".
-func unsuitable(h wire.Hello, chost string) string {
+// unsuitable says why a builder cannot build for this machine on a base of its own, or "".
+func (e *Emerge) unsuitable(h wire.Hello, sys *system) string {
 	switch {
 	case h.CHOST == "":
 		return "it does not say what it builds for"
-	case h.CHOST != chost:
-		return fmt.Sprintf("it builds for %s, this machine is %s", h.CHOST, chost)
+	case h.CHOST != sys.chost:
+		return fmt.Sprintf("it builds for %s, this machine is %s", h.CHOST, sys.chost)
 	}
-	return ""
+	return e.cannotRun(h, sys, "")
 }
 
 // baseFor says what a job from this machine is built on there, or why it cannot be. An empty base is the builder's choice.
@@ -26,21 +26,21 @@ func (e *Emerge) baseFor(h wire.Hello, sys *system) (base, why string) {
 	own := slices.DeleteFunc(slices.Clone(h.Bases), func(b string) bool { return b == wire.BaseClient })
 	switch e.Base {
 	case "":
-		return "", unsuitable(h, sys.chost)
+		return "", e.unsuitable(h, sys)
 	case baseAuto, wire.BaseClient:
-		why = noClientBase(h, sys)
+		why = cmp.Or(noClientBase(h, sys), e.cannotRun(h, sys, wire.BaseClient))
 		if why == "" {
 			return wire.BaseClient, ""
 		}
 		if e.Base == wire.BaseClient || len(own) == 0 {
 			return "", why
 		}
-		return own[0], unsuitable(h, sys.chost)
+		return own[0], e.unsuitable(h, sys)
 	}
 	if !slices.Contains(h.Bases, e.Base) {
 		return "", fmt.Sprintf("it does not offer the base %s, but: %s", e.Base, strings.Join(h.Bases, ", "))
 	}
-	return e.Base, unsuitable(h, sys.chost)
+	return e.Base, e.unsuitable(h, sys)
 }
 
 // baseAuto is the base that is client where that can be, and else one of the builder's own in the same state.

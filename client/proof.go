@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -25,15 +26,18 @@ type proof struct {
 	vdb     string
 	bound   bool // they may be bound to other libraries than this machine's: the base is not a copy of it
 
-	// resolved turns flags as they are configured into what compilers were given for them; nil: they are the same.
-	resolved func(string) string
+	// natives are the words that stand in the place of native flags in what a builder is given.
+	natives map[string]bool
 
 	eclasses map[string]string // texts, by name
 }
 
 // newProof prepares the comparison of a plan's binpkgs.
-func newProof(p *plan, repos []gentoo.Repo, bound bool) *proof {
-	pr := &proof{facts: p.facts, repos: repos, planned: slotSet{}, vdb: "/var/db/pkg", bound: bound, eclasses: map[string]string{}}
+func newProof(p *plan, sys *system, bound bool) *proof {
+	pr := &proof{
+		facts: p.facts, repos: sys.repos, planned: slotSet{}, vdb: "/var/db/pkg", bound: bound, natives: sys.flags.natives,
+		eclasses: map[string]string{},
+	}
 	for _, pkg := range p.list.Packages {
 		if pkg.Kind == gentoo.KindEbuild || pkg.Kind == gentoo.KindBinary {
 			pr.planned.add(pkg.CP(), pkg.Slot, pkg.SubSlot)
@@ -81,6 +85,7 @@ func (pr *proof) check(cpv gentoo.CPV, r io.ReaderAt, size int64) error {
 type expected struct {
 	key, value string
 	how        comparison
+	natives    map[string]bool // words that stand for the native flags in value, if there are any
 }
 
 // comparison is how a recorded value is compared with the expected one.
@@ -92,8 +97,8 @@ const (
 	machineOf                   // the same -march, -mcpu and -mtune: the ebuild itself changes other flags
 )
 
-// flagVariables are those that a binpkg records as they were at the end of its build.
-var flagVariables = []string{"ASFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS", "LIBCFLAGS", "LIBCXXFLAGS"}
+// recordedVariables are those that a binpkg records as they were at the end of its build.
+var recordedVariables = []string{"ASFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS", "LIBCFLAGS", "LIBCXXFLAGS"}
 
 // expect lists what a package's binpkg must record.
 func (pr *proof) expect(cpv gentoo.CPV) ([]expected, error) {
@@ -102,37 +107,35 @@ func (pr *proof) expect(cpv gentoo.CPV) ([]expected, error) {
 		return nil, errors.New("this machine's Portage does not know it")
 	}
 	list := []expected{
-		{"CATEGORY", cpv.Category, exactly},
-		{"PF", cpv.PF(), exactly},
-		{"SLOT", f.Slot, exactly},
-		{"repository", f.Repo, exactly},
-		{"EAPI", f.EAPI, exactly},
-		{"USE", strings.Join(f.Use, " "), anyOrder},
-		{"CHOST", f.Vars["CHOST"], exactly},
-		{"CBUILD", cmp.Or(f.Vars["CBUILD"], f.Vars["CHOST"]), exactly},
+		{key: "CATEGORY", value: cpv.Category, how: exactly},
+		{key: "PF", value: cpv.PF(), how: exactly},
+		{key: "SLOT", value: f.Slot, how: exactly},
+		{key: "repository", value: f.Repo, how: exactly},
+		{key: "EAPI", value: f.EAPI, how: exactly},
+		{key: "USE", value: strings.Join(f.Use, " "), how: anyOrder},
+		{key: "CHOST", value: f.Vars["CHOST"], how: exactly},
+		{key: "CBUILD", value: cmp.Or(f.Vars["CBUILD"], f.Vars["CHOST"]), how: exactly},
 	}
 	if target := f.Vars["CTARGET"]; target != "" {
-		list = append(list, expected{"CTARGET", target, exactly})
+		list = append(list, expected{key: "CTARGET", value: target, how: exactly})
 	}
 	text, err := ebuild(pr.repos, cpv, f.Repo)
 	if err != nil {
 		return nil, fmt.Errorf("its ebuild cannot be read here: %w", err)
 	}
-	list = append(list, expected{cpv.PF() + ".ebuild", strings.TrimSuffix(text, "\n"), exactly})
+	list = append(list, expected{key: cpv.PF() + ".ebuild", value: strings.TrimSuffix(text, "\n")})
 	how, judged := pr.freedom(f, text)
-	for _, v := range flagVariables {
-		if judged {
-			list = append(list, expected{v, pr.resolve(f.Vars[v]), how})
+	for _, v := range recordedVariables {
+		if !judged {
+			continue
 		}
+		x := expected{key: v, value: f.Vars[v], how: how}
+		if len(gentoo.FindNativeIn(x.value)) > 0 {
+			x.natives = pr.natives
+		}
+		list = append(list, x)
 	}
 	return list, nil
-}
-
-func (pr *proof) resolve(flags string) string {
-	if pr.resolved == nil {
-		return flags
-	}
-	return pr.resolved(flags)
 }
 
 var (
@@ -187,12 +190,18 @@ func bashrcs(f facts) string {
 // fits reports whether a recorded value is what was expected.
 func (x expected) fits(got string) bool {
 	a, b := strings.Fields(got), strings.Fields(x.value)
+	if x.natives != nil {
+		if len(gentoo.FindNativeIn(got)) > 0 {
+			return false
+		}
+		a, b = withoutNatives(a, x.natives), withoutNatives(b, x.natives)
+	}
 	switch x.how {
 	case anyOrder:
 		slices.Sort(a)
 		slices.Sort(b)
 	case machineOf:
-		a, b = machineFlags(a), machineFlags(b)
+		a, b = machineWordsOf(a), machineWordsOf(b)
 	case exactly:
 		if x.isEbuild() {
 			return got == x.value
@@ -211,7 +220,11 @@ func (x expected) difference(got string) string {
 	case x.how == anyOrder && got != "":
 		return fmt.Sprintf("%s there has %s, and here %s", x.key, shownValue(lessWords(got, x.value)), shownValue(lessWords(x.value, got)))
 	}
-	return fmt.Sprintf("%s is %s there, and %s here", x.key, shownValue(got), shownValue(x.value))
+	here := shownValue(x.value)
+	if x.natives != nil {
+		here += fmt.Sprintf(" (resolved to %s)", shownValue(strings.Join(slices.Sorted(maps.Keys(x.natives)), " ")))
+	}
+	return fmt.Sprintf("%s is %s there, and %s here", x.key, shownValue(got), here)
 }
 
 // lessWords returns the words of a that are not in b.
@@ -220,8 +233,16 @@ func lessWords(a, b string) string {
 	return strings.Join(slices.DeleteFunc(strings.Fields(a), func(w string) bool { return slices.Contains(without, w) }), " ")
 }
 
-// machineFlags are those flags that say for which machine code is, of each kind the last, which is what counts.
-func machineFlags(words []string) []string {
+// withoutNatives leaves out native flags, and what they were resolved to: which compiler was asked depends on the file that
+// they are in, and how it is tuned on what stands beside them there.
+func withoutNatives(words []string, natives map[string]bool) []string {
+	return slices.DeleteFunc(slices.Clone(words), func(w string) bool {
+		return natives[w] || w == "--param" || len(gentoo.FindNativeIn(w)) > 0
+	})
+}
+
+// machineWordsOf are those flags that say for which machine code is, of each kind the last, which is what counts.
+func machineWordsOf(words []string) []string {
 	var list []string
 	for _, kind := range []string{"-march=", "-mcpu=", "-mtune="} {
 		for _, w := range slices.Backward(words) {

@@ -88,7 +88,7 @@ func testProof(t *testing.T, f facts) (*proof, gentoo.CPV) {
 	p := &plan{list: &gentoo.MergeList{Packages: []gentoo.Package{
 		{Kind: gentoo.KindEbuild, CPV: gentoo.CPV{Category: "lab", Name: "lib", Version: "2"}, Slot: "0", SubSlot: "2"},
 	}}, facts: map[gentoo.CPV]facts{cpv: f}}
-	pr := newProof(p, []gentoo.Repo{{Name: "lab", Location: repo}}, true)
+	pr := newProof(p, &system{repos: []gentoo.Repo{{Name: "lab", Location: repo}}}, true)
 	pr.vdb = t.TempDir()
 	return pr, cpv
 }
@@ -160,24 +160,28 @@ func TestProof(t *testing.T) {
 // found out, as long as they leave -march alone.
 func TestProofOfFlags(t *testing.T) {
 	const same, more, other = "-O2 -march=x86-64-v3", "-O3 -fno-x -march=x86-64-v3", "-O2 -march=znver4"
+	const native, resolved = "-O2 -march=native", "-O2 -march=znver4 --param l1-cache-size=32 -mtune=znver4"
 	for name, c := range map[string]struct {
 		inherited []string
-		resolved  func(string) string
+		cflags    string // here
 		taken     map[string]bool
 	}{
-		"plain ebuild":                 {nil, nil, map[string]bool{same: true, more: false, other: false}},
-		"only functions to be called":  {[]string{"flag-o-matic"}, nil, map[string]bool{same: true, more: false, other: false}},
-		"an eclass appends":            {[]string{"appends", "flag-o-matic"}, nil, map[string]bool{same: true, more: true, other: false}},
-		"an eclass says which machine": {[]string{"machine"}, nil, map[string]bool{same: true, more: true, other: true}},
-		"resolved": {
-			nil, func(s string) string { return strings.ReplaceAll(s, "x86-64-v3", "znver4") },
-			map[string]bool{same: false, more: false, other: true},
-		},
+		"plain ebuild":                 {nil, same, map[string]bool{same: true, more: false, other: false}},
+		"only functions to be called":  {[]string{"flag-o-matic"}, same, map[string]bool{same: true, more: false, other: false}},
+		"an eclass appends":            {[]string{"appends", "flag-o-matic"}, same, map[string]bool{same: true, more: true, other: false}},
+		"an eclass says which machine": {[]string{"machine"}, same, map[string]bool{same: true, more: true, other: true}},
+		"native": {nil, native, map[string]bool{
+			resolved: true, native: false, same: false, "-O3 -march=znver4": false, "-O2 -march=znver4 -mtune=znver3": false,
+			"-O2 -march=znver4": true, // where the file that it is in tunes for another machine, which another one takes back
+		}},
+		"native, and an eclass appends": {[]string{"appends"}, native, map[string]bool{
+			resolved: true, resolved + " -fno-x": true, native: false, same: false,
+		}},
 	} {
 		f := testFacts("lab/b-2")
-		f.Inherited = c.inherited
+		f.Inherited, f.Vars["CFLAGS"] = c.inherited, c.cflags
 		pr, cpv := testProof(t, f)
-		pr.resolved = c.resolved
+		pr.natives = map[string]bool{"-march=znver4": true, "l1-cache-size=32": true, "-mtune=znver4": true}
 		for flags, taken := range c.taken {
 			metadata := testMetadata(cpv)
 			metadata["CFLAGS"] = flags

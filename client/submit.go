@@ -44,7 +44,9 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 			return o, nil
 		}
 	}
-	in := inputs{root: sys.configRoot, repos: sys.repoLocations(), warn: e.warn, none: b.base == wire.BaseClient}
+	in := inputs{
+		root: sys.configRoot, repos: sys.repoLocations(), warn: e.warn, none: b.base == wire.BaseClient, resolved: sys.flags.resolved,
+	}
 	file, size, err := in.pack(ctx)
 	if err != nil {
 		return o, err
@@ -62,7 +64,7 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 	defer show.close()
 	rs := newResults(p.send, store, filepath.Join(e.logDir(), o.id), show.transfer)
 	if !e.unproved {
-		pr := newProof(p, sys.repos, b.base != wire.BaseClient)
+		pr := newProof(p, sys, b.base != wire.BaseClient)
 		rs.check, rs.arrive = pr.check, e.newRecorder(ctx, t, sys, p, b, msg, o.pkgdir, pr).write
 	}
 	j := &job{

@@ -20,6 +20,7 @@ import (
 type Sync struct {
 	Where
 	Copy, NoCopy []string // as in Emerge
+	IgnoreCPU    bool     // as in Emerge
 	Full         bool     // look at every file, also where nothing seems to have changed
 	ShowInputs   bool     // show what would be copied, and do nothing
 	Forget       bool     // have the builder remove its copy
@@ -46,7 +47,7 @@ func (s *Sync) run(ctx context.Context) error {
 		return errors.New(why)
 	}
 	e := &Emerge{
-		Where: s.Where, Copy: s.Copy, NoCopy: s.NoCopy, StateDir: s.StateDir, CacheDir: s.CacheDir, Base: wire.BaseClient,
+		Where: s.Where, Copy: s.Copy, NoCopy: s.NoCopy, IgnoreCPU: s.IgnoreCPU, StateDir: s.StateDir, CacheDir: s.CacheDir, Base: wire.BaseClient,
 		Version: s.Version, Environ: s.Environ, Stdout: s.Stdout, Stderr: s.Stderr,
 	}
 	c, err := e.rootCopy(sys)
@@ -63,6 +64,9 @@ func (s *Sync) run(ctx context.Context) error {
 	}
 	if err := s.check(); err != nil {
 		return err
+	}
+	if !s.Forget {
+		sys.flags.needs, sys.flags.copy = sys.queryCPU(ctx, t, sys.env, findFlagFiles(sys.configRoot, sys.repos))
 	}
 	b, err := e.findBuilder(ctx, sys)
 	if err != nil {

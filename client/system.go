@@ -22,13 +22,17 @@ type system struct {
 	repos       []gentoo.Repo
 	profile     gentoo.Profile
 	signing     signing
-	env         []string // the Portage variables of the user's environment
+	env         []string          // the Portage variables of the user's environment
+	vars        map[string]string // others that portageq was asked for: CC, CXX and flagVariables
+	flags       flagsOf
 }
 
 // querySystem asks Portage for what the arguments and the plan depend on.
 func querySystem(ctx context.Context, t *tools) (*system, error) {
-	out, err := portageq(ctx, t, "envvar", "-v", "CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT",
-		"EMERGE_DEFAULT_OPTS", "USE_EXPAND", "FEATURES", "BINPKG_GPG_SIGNING_KEY", "BINPKG_GPG_SIGNING_GPG_HOME", "BINPKG_FORMAT")
+	out, err := portageq(ctx, t, append([]string{
+		"envvar", "-v", "CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT",
+		"EMERGE_DEFAULT_OPTS", "USE_EXPAND", "CC", "CXX", "FEATURES", "BINPKG_GPG_SIGNING_KEY", "BINPKG_GPG_SIGNING_GPG_HOME", "BINPKG_FORMAT",
+	}, flagVariables...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +42,7 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 	}
 	s := &system{
 		chost: vars["CHOST"], pkgdir: vars["PKGDIR"], distdir: vars["DISTDIR"], eprefix: vars["EPREFIX"], configRoot: vars["PORTAGE_CONFIGROOT"],
-		defaultOpts: vars["EMERGE_DEFAULT_OPTS"],
+		defaultOpts: vars["EMERGE_DEFAULT_OPTS"], vars: vars,
 		signing: signing{
 			vars["FEATURES"], vars["BINPKG_GPG_SIGNING_KEY"], vars["BINPKG_GPG_SIGNING_GPG_HOME"], vars["BINPKG_FORMAT"],
 		},

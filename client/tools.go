@@ -38,6 +38,9 @@ var errOutputTooLarge = fmt.Errorf("more than %d MiB of output", maxOutput>>20)
 func (t *tools) find(name string) (string, error) {
 	self, _ := os.Stat("/proc/self/exe")
 	dirs := append(filepath.SplitList(lookupEnv(t.environ, "PATH")), "/usr/bin", "/usr/sbin")
+	if filepath.IsAbs(name) {
+		dirs = []string{"/"}
+	}
 	for _, dir := range dirs {
 		path := filepath.Join(dir, name)
 		info, err := os.Stat(path)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -26,6 +27,9 @@ func extractInputs(ctx context.Context, r io.Reader, dir, builder string) error 
 	_, err = archive.Extract(ctx, r, root, archive.ExtractOptions{Limits: inputsLimits, AllowLink: allowLink})
 	if err == nil {
 		err = onlyPortage(root)
+	}
+	if err == nil {
+		err = checkResolved(root)
 	}
 	return inputsError(err, dir, builder)
 }
@@ -56,9 +60,9 @@ func allowLink(name, target string) bool {
 	return strings.HasPrefix(path.Join(path.Dir(name), target)+"/", "etc/portage/")
 }
 
-// onlyPortage refuses inputs with more than etc/portage in them.
+// onlyPortage refuses inputs with more than etc/portage and the resolved files in them.
 func onlyPortage(root *os.Root) error {
-	for dir, only := range map[string]string{".": "etc", "etc": "portage"} {
+	for dir, only := range map[string][]string{".": {"etc", resolvedDir}, "etc": {"portage"}} {
 		d, err := root.Open(dir)
 		if err != nil {
 			return err
@@ -68,11 +72,40 @@ func onlyPortage(root *os.Root) error {
 		if err != nil {
 			return err
 		}
-		if i := slices.IndexFunc(names, func(n string) bool { return n != only }); i >= 0 {
+		if i := slices.IndexFunc(names, func(n string) bool { return !slices.Contains(only, n) }); i >= 0 {
 			return fmt.Errorf("%q is not below etc/portage", path.Join(dir, names[i]))
 		}
 	}
 	return nil
+}
+
+// resolvedDir is the part of the inputs with files of the client whose native compiler flags are resolved, by their paths.
+const resolvedDir = "resolved"
+
+// checkResolved takes few and small files there and no links. They are read into memory, and each has to be put into the
+// build root by itself.
+func checkResolved(root *os.Root) error {
+	files, size := 0, int64(0)
+	err := fs.WalkDir(root.FS(), resolvedDir, func(path string, d fs.DirEntry, err error) error {
+		if path == resolvedDir && errors.Is(err, fs.ErrNotExist) {
+			return fs.SkipAll
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if files, size = files+1, size+info.Size(); files > maxResolved || size > maxResolvedBytes {
+			return fmt.Errorf("%s: more than %d files, or %d bytes", resolvedDir, maxResolved, maxResolvedBytes)
+		}
+		if !info.Mode().IsRegular() || path == resolvedDir {
+			return fmt.Errorf("%q is no regular file below %s", path, resolvedDir)
+		}
+		return nil
+	})
+	return err
 }
 
 // ownFaults are errors that no archive can cause.

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
@@ -59,13 +60,17 @@ func dir(name string) tar.Header {
 
 func TestHostileInputs(t *testing.T) {
 	defer func(l archive.Limits) { inputsLimits = l }(inputsLimits)
-	inputsLimits.Entries, inputsLimits.Bytes, inputsLimits.EntryBytes = 100, 1<<20, 512<<10
+	inputsLimits.Entries, inputsLimits.Bytes, inputsLimits.EntryBytes = 2*maxResolved, 2*maxResolvedBytes, maxResolvedBytes
 	good := tarOf(t, file("etc/portage/make.conf", 10))
 	half := inputsLimits.Bytes / 5 * 2
 	more := file("etc/portage/c", half)
 	many := make([]tar.Header, inputsLimits.Entries+1)
 	for i := range many {
 		many[i] = dir("etc/portage")
+	}
+	var resolvedFiles []tar.Header
+	for i := range maxResolved + 1 {
+		resolvedFiles = append(resolvedFiles, file(fmt.Sprintf("resolved/%d", i), 1))
 	}
 	tests := map[string][]byte{
 		"no archive":            []byte("hello"),
@@ -87,6 +92,12 @@ func TestHostileInputs(t *testing.T) {
 		"large entry":           tarOf(t, file("etc/portage/x", inputsLimits.EntryBytes+1)),
 		"bomb":                  tarOf(t, file("etc/portage/a", half), file("etc/portage/b", half), more),
 		"too many":              tarOf(t, many...),
+		"resolved: a link":      tarOf(t, link("resolved/etc/make.conf", "/etc/shadow")),
+		"resolved is a link":    tarOf(t, link("resolved", "/etc")),
+		"resolved is a file":    tarOf(t, file("resolved", 1)),
+		"resolved: out":         tarOf(t, file("resolved/../../x", 1)),
+		"resolved: too many":    tarOf(t, resolvedFiles...),
+		"resolved: large":       tarOf(t, file("resolved/a", maxResolvedBytes/2), file("resolved/b", maxResolvedBytes/2+1)),
 	}
 	r := newRig(t, 1)
 	for name, inputs := range tests {
@@ -102,6 +113,17 @@ func TestHostileInputs(t *testing.T) {
 	if dirs := r.jobDirs(); len(dirs) != 0 || len(r.runner.runs) != 0 {
 		t.Errorf("directories %q are left and %d jobs ran", dirs, len(r.runner.runs))
 	}
+}
+
+func TestResolvedInputs(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.dial()
+	p.submitWith(jobOf(1, "a/one-1"), tarOf(t, file("etc/portage/make.conf", 3), file("resolved/var/db/repos/x/profiles/make.defaults", 3)))
+	run := r.next()
+	if _, err := os.Stat(filepath.Join(run.job.Inputs, "resolved/var/db/repos/x/profiles/make.defaults")); err != nil {
+		t.Error(err)
+	}
+	run.finish(build.StateSkipped)
 }
 
 func TestLinksInInputs(t *testing.T) {

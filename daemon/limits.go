@@ -19,6 +19,9 @@ const (
 	maxText     = 255       // bytes of a name for people
 	maxPath     = 1024
 
+	maxResolved      = 1000 // files of a job's resolvedDir
+	maxResolvedBytes = 8 << 20
+
 	// Events of a job. What a job says of its phases is the first to be left out; the rest has room in any
 	// case.
 	maxEvents      = 1 << 16

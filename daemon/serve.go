@@ -163,7 +163,7 @@ func (c *Command) hello(ctx context.Context, runner *build.Runner, clients bool,
 	}
 	h := wire.Hello{
 		Name: c.Name, Software: c.Version, ID: id, CHOST: strings.TrimSpace(string(chost)),
-		Arch: machine(), CPU: cpuLevel(), Portage: portageVersion(string(version)), Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
+		Arch: machine(), CPU: cpuLevel(), Features: cpuFeatures(), Portage: portageVersion(string(version)), Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
 		Compiler: firstLine(string(compiler)),
 	}
 	if clients {

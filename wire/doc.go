@@ -41,13 +41,16 @@
 //	------ preface, hello ------------->
 //	<----- preface, hello --------------
 //	submit (Job) ---------------------->
-//	data/end of StreamInputs ---------->          tar.gz: the client's /etc/portage as etc/portage/…
+//	data/end of StreamInputs ---------->          tar.gz: the client's /etc/portage as etc/portage/…, and resolved/…
 //	<------------------------ accepted            or error (declined, busy, bad request …)
 //	<--------------------------- event            any number, in order, numbered from 1
 //	<------------ data of StreamResults           tar.gz: a member for each binpkg, each after its result event
 //	<---------------- data of StreamLog           only if the job asked for its log
 //	<-------- end of StreamLog, Results
 //	<---------------------------- done            the one and only sign that the job is over
+//
+// A file resolved/PATH of the inputs stands for /PATH, where the builder's base has a file: it is that file of the client,
+// with compiler flags that mean the client's CPU (-march=native) written out. With the base "client" the inputs have only those.
 //
 // A member of StreamResults is named "binpkgs/" or "logs/" and then its Result's Path. Members come in the
 // order of their result events, each after its own; other events may come in between.

@@ -16,6 +16,7 @@ type Hello struct {
 	CHOST    string   `json:"chost,omitempty"`    // as Portage says it
 	Arch     string   `json:"arch,omitempty"`     // machine, as uname -m says it
 	CPU      string   `json:"cpu,omitempty"`      // level of the instruction set, such as x86-64-v3
+	Features []string `json:"features,omitempty"` // of the CPU, as /proc/cpuinfo names them, sorted
 	Portage  string   `json:"portage,omitempty"`  // Portage's version on the builder
 	Compiler string   `json:"compiler,omitempty"` // version of the builder's own compiler, where jobs may be built on its root
 	Bases    []string `json:"bases,omitempty"`    // kinds of base that it offers, the preferred one first
