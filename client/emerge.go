@@ -66,6 +66,7 @@ func (e *Emerge) run(ctx context.Context) error {
 		e.warn(`!!! "--ask" should only be used in a terminal. Exiting.`) // emerge's words, and its status
 		return exit(ExitFailed)
 	}
+	sys.env = args.Environment(sys.env)
 	repos := make(chan error, 1)
 	go func() { repos <- sys.queryRepos(ctx, t) }() // as long as emerge makes the plan
 	p, err := makePlan(ctx, t, args)
@@ -74,6 +75,9 @@ func (e *Emerge) run(ctx context.Context) error {
 	}
 	if parse, ok := errors.AsType[*gentoo.ParseError](err); ok {
 		return e.plainEmerge(ctx, t, fmt.Errorf("%w\nPlease report this line as an error of Lantage", parse))
+	}
+	if errors.Is(err, errChangesConfig) {
+		return t.replace(ctx, "emerge", e.Args) // which makes it, or asks
 	}
 	if err != nil {
 		return err

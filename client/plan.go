@@ -15,6 +15,7 @@ type plan struct {
 	list     *gentoo.MergeList
 	send     []gentoo.Package
 	stay     []staying
+	nodeps   bool // emerge's option, which a builder must hear of
 }
 
 // staying is a package that is built here, and why.
