@@ -92,25 +92,24 @@ const (
 var proxies = []string{"http_proxy", "https_proxy", "ftp_proxy", "RSYNC_PROXY", "all_proxy", "no_proxy"}
 
 // rootEnv is what a build root has for the variables that gentoo's table says are the builder's, whatever the client's files
-// say. An empty value is Portage's default of the variable, or turns it off.
+// say. An empty value is Portage's default of the variable, or turns it off. What has no effect by itself is left out, since
+// much of this is recorded in the binary package.
 func rootEnv(roDistDir string, getenv func(string) string) []string {
 	env := []string{
 		"PKGDIR=" + insidePkgDir, "DISTDIR=" + insideDistDir, "PORTAGE_RO_DISTDIRS=" + roDistDir, "PORTAGE_TMPDIR=" + insideTmpDir,
 		"ROOT=/", "SYSROOT=/", "PORTAGE_CONFIGROOT=/", "EMERGE_DEFAULT_OPTS=",
 
-		"PORTAGE_LOGDIR=" + insideLogDir, "PORT_LOGDIR=" + insideLogDir, "EMERGE_LOG_DIR=" + insideLogDir,
-		"PORTAGE_LOG_FILE_SEP=:", "PORTAGE_LOG_FILTER_FILE_CMD=", "PORTAGE_LOGDIR_CLEAN=", "PORT_LOGDIR_CLEAN=",
-		"PORTAGE_ELOG_SYSTEM=", "PORTAGE_ELOG_CLASSES=", "PORTAGE_ELOG_COMMAND=", "PORTAGE_ELOG_MAILFROM=",
-		"PORTAGE_ELOG_MAILSUBJECT=", "PORTAGE_ELOG_MAILURI=",
+		"PORTAGE_LOGDIR=" + insideLogDir, "EMERGE_LOG_DIR=" + insideLogDir, "PORTAGE_LOG_FILE_SEP=:",
+		"PORTAGE_LOG_FILTER_FILE_CMD=", "PORTAGE_LOGDIR_CLEAN=", "PORTAGE_ELOG_SYSTEM=",
 
 		"PORTAGE_BINHOST=", "PORTAGE_BINPKG_FORMAT=tar",
 		"FETCH_WRAPPER=", "PORTAGE_CHECKSUM_FILTER=", "PORTAGE_FETCH_CHECKSUM_TRY_MIRRORS=5", "PORTAGE_FETCH_RESUME_MIN_SIZE=350K",
 		"PORTAGE_SSH_OPTS=",
 
-		"CCACHE_DIR=" + insideTmpDir + "/ccache", "CCACHE_SIZE=", "CCACHE_DISABLE=1", "RUSTC_WRAPPER=",
-		"PORTAGE_NICENESS=10", "PORTAGE_IONICE_COMMAND=", "PORTAGE_SCHEDULING_POLICY=", "PORTAGE_SCHEDULING_PRIORITY=",
-		"PORTAGE_CGROUP_ROOT=", "PORTAGE_USERNAME=portage", "PORTAGE_GRPNAME=portage",
-		"CLEAN_DELAY=0", "EMERGE_WARNING_DELAY=0", "EBEEP_IGNORE=1", "EPAUSE_IGNORE=1",
+		"CCACHE_DIR=" + insideTmpDir + "/ccache", "CCACHE_DISABLE=1", "RUSTC_WRAPPER=",
+		"PORTAGE_NICENESS=10", "PORTAGE_IONICE_COMMAND=", "PORTAGE_SCHEDULING_POLICY=",
+		"PORTAGE_USERNAME=portage", "PORTAGE_GRPNAME=portage",
+		"CLEAN_DELAY=0", "EMERGE_WARNING_DELAY=0",
 	}
 	// A command for one protocol wins over that for all.
 	for _, protocol := range []string{"", "_HTTP", "_HTTPS", "_FTP"} {
@@ -118,7 +117,9 @@ func rootEnv(roDistDir string, getenv func(string) string) []string {
 	}
 	env = append(env, "FETCHCOMMAND_RSYNC="+fetchRsync, "RESUMECOMMAND_RSYNC="+fetchRsync)
 	for _, name := range proxies {
-		env = append(env, name+"="+getenv(name))
+		if value := getenv(name); value != "" || gentoo.WhoseVariable(name) == gentoo.Builder {
+			env = append(env, name+"="+value)
+		}
 	}
 	return env
 }

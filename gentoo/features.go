@@ -6,8 +6,8 @@ import "strings"
 // that. A name of the client's acts as the client says. The others stand as they are added to the client's in a build root,
 // with a minus where they are off.
 var featureTable = []setting{
-	{Client, "what is installed, and how", `binpkg-docompress binpkg-dostrip compressdebug dedupdebug fixlafiles installsources
-		nodoc noinfo noman nostrip sfperms splitdebug strict-keepdir suidctl xattr`, ""},
+	{Client, "what is installed, and how", `splitdebug compressdebug dedupdebug installsources nostrip xattr nodoc noinfo noman
+		binpkg-docompress binpkg-dostrip fixlafiles sfperms strict-keepdir suidctl`, ""},
 	{Client, "checks", `multilib-strict qa-unresolved-soname-deps strict stricter`, "with them a package may fail, as it would at home"},
 	{Client, "tests", `test test-fail-continue`, ""},
 	// They decide whether a build that writes or looks where it should not fails, who runs it (some test suites and configure
