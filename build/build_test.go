@@ -39,7 +39,7 @@ func TestParallelism(t *testing.T) {
 }
 
 func TestEmergeArgv(t *testing.T) {
-	got := emergeArgv([]Package{{cpv(t, "dev-libs/lzo-2.10"), "gentoo"}, {cpv(t, "app-arch/lzop-1.04-r1"), "local"}}, 2, 4)
+	got := emergeArgv([]Package{{cpv(t, "dev-libs/lzo-2.10"), "gentoo"}, {cpv(t, "app-arch/lzop-1.04-r1"), "local"}}, false, 2, 4)
 	tail := []string{"--jobs=2", "--load-average=4", "=dev-libs/lzo-2.10::gentoo", "=app-arch/lzop-1.04-r1::local"}
 	if !slices.Equal(got[len(got)-4:], tail) {
 		t.Errorf("the end is %q, want %q", got[len(got)-4:], tail)
@@ -52,10 +52,13 @@ func TestEmergeArgv(t *testing.T) {
 			t.Errorf("%s is missing in %q", want, got)
 		}
 	}
+	if slices.Contains(got, "--nodeps") || !slices.Contains(emergeArgv(nil, true, 2, 4), "--nodeps") {
+		t.Error("--nodeps is for those alone who asked for it")
+	}
 }
 
 func TestEmergeEnv(t *testing.T) {
-	env := emergeEnv([]string{"USE=shout", "FEATURES=test getbinpkg"}, "")
+	env := emergeEnv([]string{"USE=shout", "FEATURES=test getbinpkg"}, "", func(name string) string { return "of " + name })
 	features := ""
 	for _, v := range env {
 		if f, ok := strings.CutPrefix(v, "FEATURES="); ok {
@@ -71,6 +74,40 @@ func TestEmergeEnv(t *testing.T) {
 	}
 }
 
+// TestBuilderVariables: what the table says is the builder's is set in the build root, whatever the client's files say, and
+// nothing of the client's is.
+func TestBuilderVariables(t *testing.T) {
+	set := map[string]bool{}
+	for _, v := range emergeEnv([]string{"USE=shout"}, "", func(string) string { return "" }) {
+		name, _, _ := strings.Cut(v, "=")
+		set[name] = true
+		if whose := gentoo.WhoseVariable(name); whose == gentoo.Client && name != "USE" && name != "FEATURES" {
+			t.Errorf("%s is the client's, and the builder sets it", name)
+		}
+	}
+	for line := range strings.Lines(makeConfTail(4)) {
+		if name, _, ok := strings.Cut(line, "="); ok {
+			set[name] = true
+		}
+	}
+	all := append(gentoo.BuilderVariables(), "EMERGE_DEFAULT_OPTS", "PORTAGE_BINHOST", "FETCHCOMMAND_HTTPS", "RESUMECOMMAND_HTTP")
+	// Without effect because of FEATURES, of PORTAGE_SCHEDULING_POLICY, PORTAGE_ELOG_SYSTEM, and of their own new names.
+	for _, name := range []string{
+		"PORTAGE_CGROUP_ROOT", "CCACHE_SIZE", "PORTAGE_SCHEDULING_PRIORITY", "PORTAGE_ELOG_CLASSES", "PORTAGE_ELOG_COMMAND",
+		"PORTAGE_ELOG_MAILFROM", "PORTAGE_ELOG_MAILSUBJECT", "PORTAGE_ELOG_MAILURI", "PORT_LOGDIR", "PORT_LOGDIR_CLEAN",
+	} {
+		set[name] = true
+	}
+	if len(all) < 40 {
+		t.Fatalf("the table has only %d variables of the builder's", len(all))
+	}
+	for _, name := range all {
+		if !set[name] {
+			t.Errorf("%s is the builder's, and a client's value would act in the build root", name)
+		}
+	}
+}
+
 func TestStatements(t *testing.T) {
 	got := statements(`# a comment
 CFLAGS="-O2 # not a comment
@@ -78,11 +115,14 @@ CFLAGS="-O2 # not a comment
 USE="a
 b"
 MAKEOPTS=-j9
+export PORTAGE_NICENESS=3
+PORTAGE_TMPDIR=/x
+EXTRA_ECONF="--with-dir=${PORTAGE_TMPDIR}"
 FEATURES='x \'
 LDFLAGS="a\"b"
 source /etc/portage/extra
 `)
-	want := []string{"CFLAGS=\"-O2 # not a comment\n  -pipe\"", `FEATURES='x \'`, `LDFLAGS="a\"b"`, "source /etc/portage/extra"}
+	want := []string{"CFLAGS=\"-O2 # not a comment\n  -pipe\"", "PORTAGE_TMPDIR=/x", "EXTRA_ECONF=\"--with-dir=${PORTAGE_TMPDIR}\"", `FEATURES='x \'`, `LDFLAGS="a\"b"`, "source /etc/portage/extra"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
@@ -124,6 +164,7 @@ func TestSettingsKey(t *testing.T) {
 		"USE in make.conf":        func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O2\nUSE=\"b\n c\"\n" },
 		"a comment":               func(_ *Job, f map[string]string) { f["make.conf"] = "# hello\nCFLAGS=-O2 # x\nUSE=a\n" },
 		"USE of the environment":  func(j *Job, _ map[string]string) { j.Env = []string{"USE=y"} },
+		"the builder's":           func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O2\nhttp_proxy=x\nUSE=a\nCCACHE_DIR=/c\n" },
 		"another package's order": func(j *Job, _ map[string]string) { j.Packages = []Package{{Repo: "lab"}} },
 	} {
 		if key(same) != plain {
@@ -133,6 +174,7 @@ func TestSettingsKey(t *testing.T) {
 	for name, other := range map[string]func(*Job, map[string]string){
 		"CFLAGS in make.conf":       func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O3\nUSE=a\n" },
 		"CFLAGS of the environment": func(j *Job, _ map[string]string) { j.Env = append(j.Env, "CFLAGS=-O3") },
+		"--nodeps":                  func(j *Job, _ map[string]string) { j.Nodeps = true },
 		"a patch":                   func(_ *Job, f map[string]string) { f["patches/a/b/1.patch"] = "y\n" },
 		"a new patch":               func(_ *Job, f map[string]string) { f["patches/a/b/2.patch"] = "x\n" },
 		"env":                       func(_ *Job, f map[string]string) { f["env/x"] = "CFLAGS=-O0\n" },

@@ -29,12 +29,17 @@ func parallelism(cores int, memory int64) (processes, jobs int) {
 // emergeArgv is the one emerge run of a job. --oneshot --buildpkg and not --buildpkgonly: what a package
 // needs from an earlier one, and missing build dependencies, have to be merged into the build root. Options
 // whose default a client's configuration could change are said explicitly.
-func emergeArgv(pkgs []Package, jobs, load int) []string {
+//
+// nodeps is the client's: it wants the packages built with what is there, without what they ask for.
+func emergeArgv(pkgs []Package, nodeps bool, jobs, load int) []string {
 	argv := []string{
 		"/usr/bin/emerge", "--ignore-default-opts", "--oneshot", "--buildpkg", "--usepkg", "--binpkg-respect-use=y",
 		"--getbinpkg=n", "--keep-going", "--ask=n", "--autounmask=n", "--quiet-build=y", "--color=n",
 		"--jobs-tmpdir-require-free-gb=0",
 		fmt.Sprintf("--jobs=%d", jobs), fmt.Sprintf("--load-average=%d", load),
+	}
+	if nodeps {
+		argv = append(argv, "--nodeps")
 	}
 	for _, p := range pkgs {
 		argv = append(argv, gentoo.ExactAtom(p.CPV, p.Repo))
@@ -69,37 +74,75 @@ func baseEnv() []string {
 	}
 }
 
-// builderFeatures are the FEATURES that are about the machine that builds, or need set-up there. The
-// variable is incremental: these come after the client's. merge-wait protects a system that is in use while packages are
-// merged into it, and the build root has PID and IPC namespaces of its own.
-const builderFeatures = "buildpkg binpkg-multi-instance -distcc -distcc-pump -ccache -icecream -getbinpkg " +
-	"-binpkg-signing -binpkg-request-signature -candy -news -notitles -split-log -compress-build-logs " +
-	"-clean-logs -merge-sync -merge-wait parallel-install -ipc-sandbox -pid-sandbox -keepwork -keeptemp -noclean -buildsyspkg -unmerge-backup -downgrade-backup -webrsync-gpg"
+// fetchCommand is how a build root fetches: with wget, as Portage's own default does, or with curl, since a client that
+// has set another command need not have wget.
+const (
+	fetchCommand  = fetchWith + `exec wget ` + wgetOptions + `; fi; exec curl ` + curlOptions + `' ` + fetchWhat
+	resumeCommand = fetchWith + `exec wget -c ` + wgetOptions + `; fi; exec curl -C - ` + curlOptions + `' ` + fetchWhat
 
-// emergeEnv is the environment of the job's emerge: the client's variables, then what this builder decides.
-// Variables of the environment win over make.conf.
-func emergeEnv(client []string, roDistDir string) []string {
-	features := builderFeatures
+	fetchWith   = `/bin/sh -c 'if command -v wget >/dev/null; then `
+	wgetOptions = `-t 3 -T 60 -U "Portage (Gentoo, gentoo.org) distfile-fetch" -O "$0" "$1"`
+	curlOptions = `-fL --retry 2 --connect-timeout 60 -o "$0" "$1"`
+	fetchWhat   = `"${DISTDIR}/${FILE}" "${URI}"`
+	fetchRsync  = `rsync -LtvP "${URI}" "${DISTDIR}/${FILE}"`
+)
+
+// proxies are variables of the daemon's environment that tell how this machine reaches the network. RSYNC_PROXY and the first
+// three are in make.conf(5).
+var proxies = []string{"http_proxy", "https_proxy", "ftp_proxy", "RSYNC_PROXY", "all_proxy", "no_proxy"}
+
+// rootEnv is what a build root has for the variables that gentoo's table says are the builder's, whatever the client's files
+// say. An empty value is Portage's default of the variable, or turns it off. What has no effect by itself is left out, since
+// much of this is recorded in the binary package.
+func rootEnv(roDistDir string, getenv func(string) string) []string {
+	env := []string{
+		"PKGDIR=" + insidePkgDir, "DISTDIR=" + insideDistDir, "PORTAGE_RO_DISTDIRS=" + roDistDir, "PORTAGE_TMPDIR=" + insideTmpDir,
+		"ROOT=/", "SYSROOT=/", "PORTAGE_CONFIGROOT=/", "EMERGE_DEFAULT_OPTS=",
+
+		"PORTAGE_LOGDIR=" + insideLogDir, "EMERGE_LOG_DIR=" + insideLogDir, "PORTAGE_LOG_FILE_SEP=:",
+		"PORTAGE_LOG_FILTER_FILE_CMD=", "PORTAGE_LOGDIR_CLEAN=", "PORTAGE_ELOG_SYSTEM=",
+
+		"PORTAGE_BINHOST=", "PORTAGE_BINPKG_FORMAT=tar",
+		"FETCH_WRAPPER=", "PORTAGE_CHECKSUM_FILTER=", "PORTAGE_FETCH_CHECKSUM_TRY_MIRRORS=5", "PORTAGE_FETCH_RESUME_MIN_SIZE=350K",
+		"PORTAGE_SSH_OPTS=",
+
+		"CCACHE_DIR=" + insideTmpDir + "/ccache", "CCACHE_DISABLE=1", "RUSTC_WRAPPER=",
+		"PORTAGE_NICENESS=10", "PORTAGE_IONICE_COMMAND=", "PORTAGE_SCHEDULING_POLICY=",
+		"PORTAGE_USERNAME=portage", "PORTAGE_GRPNAME=portage",
+		"CLEAN_DELAY=0", "EMERGE_WARNING_DELAY=0",
+	}
+	// A command for one protocol wins over that for all.
+	for _, protocol := range []string{"", "_HTTP", "_HTTPS", "_FTP"} {
+		env = append(env, "FETCHCOMMAND"+protocol+"="+fetchCommand, "RESUMECOMMAND"+protocol+"="+resumeCommand)
+	}
+	env = append(env, "FETCHCOMMAND_RSYNC="+fetchRsync, "RESUMECOMMAND_RSYNC="+fetchRsync)
+	for _, name := range proxies {
+		if value := getenv(name); value != "" || gentoo.WhoseVariable(name) == gentoo.Builder {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// emergeEnv is the environment of the job's emerge: the client's variables, then what this builder decides; getenv is its own
+// environment. Variables of the environment win over make.conf and package.env.
+func emergeEnv(client []string, roDistDir string, getenv func(string) string) []string {
+	features := gentoo.BuilderFeatures()
 	var env []string
 	for _, v := range client {
 		if f, ok := strings.CutPrefix(v, "FEATURES="); ok {
-			features = f + " " + builderFeatures
+			features = f + " " + features
 			continue
 		}
 		env = append(env, v)
 	}
 	env = append(env, baseEnv()...) // of equal names the last counts
-	return append(env,
-		"FEATURES="+features, "PKGDIR="+insidePkgDir, "DISTDIR="+insideDistDir, "PORTAGE_RO_DISTDIRS="+roDistDir,
-		"PORTAGE_TMPDIR="+insideTmpDir, "PORTAGE_LOGDIR="+insideLogDir, "EMERGE_LOG_DIR="+insideLogDir,
-		"EMERGE_DEFAULT_OPTS=", "PORTAGE_ELOG_SYSTEM=", "PORTAGE_NICENESS=10", "PORTAGE_BINHOST=",
-		"PORTAGE_LOG_FILE_SEP=:", "CLEAN_DELAY=0", "EMERGE_WARNING_DELAY=0",
-	)
+	return append(append(env, "FEATURES="+features), rootEnv(roDistDir, getenv)...)
 }
 
 // makeConfTail is appended to the client's make.conf. MAKEOPTS belongs there and not in the environment, so
-// that a package.env with MAKEOPTS=-j1 for one package still acts. PORTAGE_NICENESS keeps a desktop that is
-// busy with other things usable; a limit of the load would rather starve the builds.
+// that a package.env with MAKEOPTS=-j1 for one package still acts; MAKEFLAGS could say the same to make. PORTAGE_NICENESS
+// keeps a desktop that is busy with other things usable; a limit of the load would rather starve the builds.
 func makeConfTail(processes int) string {
-	return fmt.Sprintf("\n# Appended by lantage for this builder.\nMAKEOPTS=\"-j%d\"\n", processes)
+	return fmt.Sprintf("\n# Appended by lantage for this builder.\nMAKEOPTS=\"-j%d\"\nMAKEFLAGS=\"\"\n", processes)
 }

@@ -29,19 +29,12 @@ var checkedByPortage = map[string]bool{
 	"package.use":    true, "repos.conf": true, "sets": true, "sets.conf": true,
 }
 
-// checkedVariables likewise, of make.conf and the environment, with those that the builder sets itself.
-var checkedVariables = map[string]bool{
-	"ACCEPT_KEYWORDS": true, "ACCEPT_LICENSE": true, "ACCEPT_PROPERTIES": true, "ACCEPT_RESTRICT": true, "DISTDIR": true,
-	"EMERGE_DEFAULT_OPTS": true, "GENTOO_MIRRORS": true, "MAKEOPTS": true, "PKGDIR": true, "PORTAGE_BINHOST": true,
-	"PORTAGE_LOGDIR": true, "PORTAGE_TMPDIR": true, "USE": true,
-}
-
 // settingsKey computes the key of a job from its inputs and from the repositories as they are on this
 // builder.
 func settingsKey(job Job, base string, repos []repoOnBuilder) (string, error) {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "1\n%q %q %q\n", base, job.Profile.Repo, job.Profile.Path)
-	hashEnv(sum, job.Env)
+	hashEnv(sum, job)
 	for _, r := range repos {
 		revision, err := gentoo.RepoRevision(r.source)
 		if err != nil {
@@ -58,12 +51,15 @@ func settingsKey(job Job, base string, repos []repoOnBuilder) (string, error) {
 	return fmt.Sprintf("%x", sum.Sum(nil)[:16]), nil
 }
 
-// hashEnv hashes the variables of a client's environment that matter.
-func hashEnv(sum hash.Hash, env []string) {
-	for _, v := range slices.Sorted(slices.Values(env)) {
-		if name, _, _ := strings.Cut(v, "="); !checkedVariables[name] {
+// hashEnv hashes what matters of a client's environment and command line.
+func hashEnv(sum hash.Hash, job Job) {
+	for _, v := range slices.Sorted(slices.Values(job.Env)) {
+		if name, _, _ := strings.Cut(v, "="); gentoo.ChangesBuild(name) {
 			fmt.Fprintf(sum, "env %q\n", v)
 		}
+	}
+	if job.Nodeps {
+		fmt.Fprintln(sum, "nodeps")
 	}
 }
 
@@ -97,14 +93,17 @@ func hashConfig(sum hash.Hash, dir string) error {
 }
 
 // statements splits a make.conf (make.conf(5): shell assignments and source lines) into its statements,
-// without comments and without those that do not change how a package is built.
+// without comments and without those that do not change how a package is built. A variable that another statement may use
+// stays.
 func statements(text string) []string {
 	var list []string
 	var b strings.Builder
 	end := func() {
 		s := strings.TrimSpace(b.String())
 		name, _, _ := strings.Cut(s, "=")
-		if s != "" && !checkedVariables[strings.TrimPrefix(strings.TrimSpace(name), "export ")] {
+		name = strings.TrimPrefix(strings.TrimSpace(name), "export ")
+		used := strings.Contains(text, "$"+name) || strings.Contains(text, "${"+name)
+		if s != "" && (used || gentoo.ChangesBuild(name)) {
 			list = append(list, s)
 		}
 		b.Reset()

@@ -205,8 +205,8 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 	s.Files = localFiles()
 	s.MakeConf = makeConfTail(processes)
 	// Each of the packages that build has make busy already, so the load may well pass the number of cores.
-	s.Argv = emergeArgv(a.pkgs, jobs, 2*max(1, r.Cores))
-	s.Env = emergeEnv(job.Env, a.roDistDir)
+	s.Argv = emergeArgv(a.pkgs, job.Nodeps, jobs, 2*max(1, r.Cores))
+	s.Env = emergeEnv(job.Env, a.roDistDir, os.Getenv)
 	return s, nil
 }
 

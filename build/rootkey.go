@@ -58,7 +58,7 @@ func (r *rootReader) key(job Job) (string, error) {
 	if r.sum == nil {
 		r.sum = sha256.New()
 	}
-	hashEnv(r.sum, job.Env)
+	hashEnv(r.sum, job)
 	if err := hashResolved(r.sum, job.Inputs); err != nil {
 		return "", err
 	}

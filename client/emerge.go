@@ -84,6 +84,7 @@ func (e *Emerge) run(ctx context.Context) error {
 			return e.plainEmerge(ctx, t, err)
 		}
 	}
+	sys.env = args.Environment(sys.env)
 	repos := make(chan error, 1)
 	go func() { // as long as emerge makes the plan
 		err := sys.queryRepos(ctx, t)
@@ -98,6 +99,9 @@ func (e *Emerge) run(ctx context.Context) error {
 	}
 	if parse, ok := errors.AsType[*gentoo.ParseError](err); ok {
 		return e.plainEmerge(ctx, t, fmt.Errorf("%w\nPlease report this line as an error of Lantage", parse))
+	}
+	if errors.Is(err, errChangesConfig) {
+		return t.replace(ctx, "emerge", e.Args) // which makes it, or asks
 	}
 	if err != nil {
 		return err

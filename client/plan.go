@@ -16,6 +16,7 @@ type plan struct {
 	facts    map[gentoo.CPV]facts
 	send     []gentoo.Package
 	stay     []staying
+	nodeps   bool // emerge's option, which a builder must hear of
 }
 
 // nothing reports whether there is nothing to merge or to remove.

@@ -85,7 +85,7 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 // newJob is the message that asks for a plan's packages.
 func (e *Emerge) newJob(sys *system, p *plan, b *builder) wire.Job {
 	msg := wire.Job{
-		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose, Base: b.base,
+		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose, Base: b.base, Nodeps: p.nodeps,
 		Agree:   e.Base == baseAuto,
 		Profile: wire.Profile{Repo: sys.profile.Repo, Path: sys.profile.Path},
 	}

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -164,12 +165,21 @@ func (s *system) repoLocations() []string {
 	return dirs
 }
 
+// errChangesConfig is a plan that needs a change of the configuration, where emerge itself would make it.
+var errChangesConfig = errors.New("the plan needs a change of the configuration")
+
+// changesNeeded is what emerge says then of USE flags, keywords, masks and licences: "The following USE changes are …".
+const changesNeeded = "changes are necessary to proceed"
+
 // makePlan has emerge say what it would do. An exit status other than 0 is decisive even where a list was
 // printed: then emerge's words are passed on, and its status is the error's.
 func makePlan(ctx context.Context, t *tools, args gentoo.Args) (*plan, error) {
 	out, err := t.capture(ctx, "emerge", args.PretendArgs(), "NO_COLOR=1", "NOCOLOR=true")
 	if err != nil {
 		return nil, err
+	}
+	if out.status != 0 && args.MayChangeConfig() && strings.Contains(out.stdout+out.stderr, changesNeeded) {
+		return nil, errChangesConfig
 	}
 	if out.status != 0 {
 		fmt.Fprint(t.stdout, out.stdout)
@@ -180,5 +190,5 @@ func makePlan(ctx context.Context, t *tools, args gentoo.Args) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &plan{shown: listText(out.stdout), warnings: out.stderr, list: list}, nil
+	return &plan{shown: listText(out.stdout), warnings: out.stderr, list: list, nodeps: args.Nodeps}, nil
 }

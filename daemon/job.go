@@ -25,7 +25,7 @@ var (
 // used that did not pass here. Errors are *wire.Error; their text names the field. Directories are for the
 // caller to fill in.
 func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
-	job := build.Job{ID: m.ID, Base: m.Base, Env: m.Env, Profile: gentoo.Profile(m.Profile)}
+	job := build.Job{ID: m.ID, Base: m.Base, Env: m.Env, Nodeps: m.Nodeps, Profile: gentoo.Profile(m.Profile)}
 	var err error
 	switch {
 	case !idRE.MatchString(m.ID):

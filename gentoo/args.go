@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Args is a command line of emerge, understood as emerge 3.0.82 understands it. The booleans are what holds
+// Args is a command line of emerge, understood as emerge 3.0.83 understands it. The booleans are what holds
 // after the last option of each kind.
 type Args struct {
 	Action string // "sync", "unmerge", …; empty for installing, which is what Lantage is for
@@ -91,6 +91,9 @@ func (a Args) Local() (reason string, ok bool) {
 		return "no package is named", true
 	case a.has("--tree") && a.has("--columns"): // PretendArgs drops both, so the plan would not show it
 		return "emerge does not accept --tree with --columns", true
+	}
+	if strings.Contains(a.value("--pkg-format"), "rpm") {
+		return "--pkg-format asks for RPMs, which a builder does not make", true
 	}
 	for _, o := range []string{"--root", "--sysroot", "--prefix", "--config-root"} {
 		if v := a.value(o); v != "" && path.Clean(v) != "/" {

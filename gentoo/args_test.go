@@ -12,8 +12,8 @@ import (
 
 // Both goldens come from Portage's own code; the scripts beside them made them.
 const (
-	optionGolden = "testdata/emerge-options-3.0.82.json"
-	parseGolden  = "testdata/emerge-parse-3.0.82.json"
+	optionGolden = "testdata/emerge-options-3.0.83.json"
+	parseGolden  = "testdata/emerge-parse-3.0.83.json"
 )
 
 func readJSON(t *testing.T, name string, v any) {
@@ -49,7 +49,7 @@ func TestOptionTable(t *testing.T) {
 			g.Action = "append"
 		}
 		if o.optional() {
-			for _, word := range []string{"y", "n", "4", "2.5", "rdeps"} {
+			for _, word := range []string{"y", "n", "4", "2.5", "rdeps", "text", "json"} {
 				if o.apart(word) {
 					g.Optional = append(g.Optional, word)
 				}
@@ -62,6 +62,45 @@ func TestOptionTable(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the table differs from emerge's (-emerge +table):\n%s", diff)
+	}
+}
+
+// TestOptionRows holds that each option that the parser knows has a row that says whose it is, and no others have.
+func TestOptionRows(t *testing.T) {
+	for name := range emergeOptions {
+		if _, alias := optionAliases[name]; !alias && WhoseOption(name) == Unknown {
+			t.Errorf("option %s has no row", name)
+		}
+	}
+	for name := range optionRows {
+		if _, ok := emergeOptions[name]; !ok {
+			t.Errorf("the parser does not know option %s", name)
+		}
+	}
+}
+
+func TestArgsEnvironment(t *testing.T) {
+	env := []string{"ACCEPT_RESTRICT=* -fetch", "FEATURES=test", "USE=x"}
+	for line, want := range map[string][]string{
+		"x":                                    env,
+		"--accept-restrict=-bindist x":         {"FEATURES=test", "USE=x", "ACCEPT_RESTRICT=-bindist"},
+		"--accept-properties=-live --digest x": {"ACCEPT_RESTRICT=* -fetch", "USE=x", "ACCEPT_PROPERTIES=-live", "FEATURES=test digest"},
+		"--accept-properties a --accept-properties=b x": {env[0], env[1], env[2], "ACCEPT_PROPERTIES=b"},
+	} {
+		if diff := cmp.Diff(want, ParseArgs(strings.Fields(line)).Environment(env)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", line, diff)
+		}
+	}
+}
+
+func TestMayChangeConfig(t *testing.T) {
+	for line, want := range map[string]bool{
+		"x": false, "-a x": true, "-a --autounmask=n x": false, "--autounmask-write x": true, "-a --autounmask-write=n x": false,
+		"--autounmask-continue=y x": true, "--autounmask x": false, "-ap x": false,
+	} {
+		if got := ParseArgs(strings.Fields(line)).MayChangeConfig(); got != want {
+			t.Errorf("%q: %v", line, got)
+		}
 	}
 }
 
@@ -136,7 +175,7 @@ func TestLocal(t *testing.T) {
 		"--root=/mnt/x cat/pkg",
 		"--sysroot /mnt/x cat/pkg", "--prefix=/opt cat/pkg", "--config-root=/x cat/pkg", "--nosuch cat/pkg",
 		"cat/pkg -- -v", "-K cat/pkg", "-G cat/pkg", "--autounmask-only cat/pkg", "-uD",
-		"--ask=maybe cat/pkg", "-t --columns cat/pkg",
+		"--ask=maybe cat/pkg", "-t --columns cat/pkg", "--pkg-format=rpm cat/pkg",
 	}
 	for _, line := range local {
 		reason, ok := ParseArgs(strings.Fields(line)).Local()
@@ -146,7 +185,7 @@ func TestLocal(t *testing.T) {
 	}
 	for _, line := range []string{
 		"cat/pkg", "-auvDN @world", "-B cat/pkg", "-1 =cat/pkg-1", "--root=/ cat/pkg", "--root // cat/pkg",
-		"--deselect=n cat/pkg", "-k cat/pkg", "-K --usepkgonly=n cat/pkg", "-o cat/pkg", "./x.ebuild",
+		"--deselect=n cat/pkg", "-k cat/pkg", "-K --usepkgonly=n cat/pkg", "-o cat/pkg", "./x.ebuild", "--pkg-format tar cat/pkg",
 	} {
 		if reason, ok := ParseArgs(strings.Fields(line)).Local(); ok {
 			t.Errorf("%q must be offloaded, but is local: %s", line, reason)

@@ -18,7 +18,7 @@ type emergeOption struct {
 // optional reports whether the argument may be missing, as in --jobs.
 func (o emergeOption) optional() bool { return o.apart != nil }
 
-// Of Portage 3.0.82; TestOptionTable compares all of it with the real one's. Flags cannot be negated: once
+// Of Portage 3.0.83; TestOptionTable compares all of it with the real one's. Flags cannot be negated: once
 // given, in EMERGE_DEFAULT_OPTS too, they hold.
 const (
 	flagOptions = `--alphabetical --ask-enter-invalid --buildpkgonly --changed-use --columns --debug --digest
@@ -33,7 +33,7 @@ const (
 	// --ask, --ask=y, --ask n
 	yesNoOptions = `--alert --ask --autounmask --autounmask-continue --autounmask-keep-keywords
 		--autounmask-keep-masks --autounmask-only --autounmask-unrestricted-atoms --autounmask-write
-		--binpkg-changed-deps --binpkg-respect-use --buildpkg --changed-deps --changed-deps-report
+		--binpkg-changed-deps --binpkg-respect-use --binpkg-respect-user-patches --buildpkg --changed-deps --changed-deps-report
 		--changed-slot --complete-graph --depclean-lib-check --deselect --fail-clean --fuzzy-search
 		--getbinpkg
 		--getbinpkgonly --ignore-world --keep-going --onlydeps-with-ideps --onlydeps-with-rdeps
@@ -70,10 +70,12 @@ var (
 
 func makeOptionTable() (options map[string]emergeOption, longOf map[byte]string) {
 	options = map[string]emergeOption{
+		"--circular-deps-report":        {argument: true, apart: isReport, choices: []string{"True", "json", "text"}},
 		"--deep":                        {argument: true, apart: isInt},
 		"--jobs":                        {argument: true, apart: isIntOrYesNo},
 		"--jobs-tmpdir-require-free-gb": {argument: true, apart: isInt},
 		"--load-average":                {argument: true, apart: isFloat},
+		"--merge-wait-scope":            {argument: true, choices: []string{"deep", "none", "system", "toolchain"}},
 		"--reinstall":                   {argument: true, choices: []string{"changed-use"}},
 		"--root-deps":                   {argument: true, apart: isRdeps, choices: []string{"True", "rdeps"}},
 		"--sync-submodule": {
@@ -110,3 +112,4 @@ func isFloat(s string) bool      { return floatRE.MatchString(s) }
 func isYesNo(s string) bool      { return s == "y" || s == "n" }
 func isIntOrYesNo(s string) bool { return isInt(s) || isYesNo(s) }
 func isRdeps(s string) bool      { return s == "rdeps" }
+func isReport(s string) bool     { return s == "text" || s == "json" }

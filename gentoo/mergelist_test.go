@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden files of merge lists anew")
+var update = flag.Bool("update", false, "write the golden files of merge lists, and README's tables, anew")
 
 // TestMergeListGoldens reads what a real emerge 3.0.82 wrote (p-*: its display code, see
 // mergelist-forms.py). Text without any list has no golden file.

@@ -20,6 +20,8 @@ type Job struct {
 	Root     string `json:"root,omitempty"`
 	// Agree asks a builder to decline where its own repositories are in another state than the client's.
 	Agree bool `json:"agree,omitempty"`
+	// Nodeps is emerge's option: the packages are built with what is there, without what they ask for.
+	Nodeps bool `json:"nodeps,omitempty"`
 }
 
 // BaseClient is the name of the base that is a copy of the client's own root.

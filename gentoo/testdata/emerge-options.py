@@ -39,7 +39,7 @@ for name, entry in options.items():
     if main.insert_optional_args([name]) == [name, "True"]:
         entry["optional"] = [
             word
-            for word in ("y", "n", "4", "2.5", "rdeps")
+            for word in ("y", "n", "4", "2.5", "rdeps", "text", "json")
             if main.insert_optional_args([name, word]) == [name, word]
         ]
 

@@ -35,6 +35,13 @@ func TestPitfalls(t *testing.T) {
 		if n := strings.Count(d.log.String(), "job accepted"); n != jobs {
 			t.Error("a job was made of a plan that emerge refuses")
 		}
+		// With --ask emerge offers to make them.
+		r := startTTY(t, lappy, 100, "--base=host", "emerge", "-a", "lab-apps/needsuse")
+		r.out.wait(t, "Would you like to add these changes to your config files?")
+		if _, err := r.tty.WriteString("no\n"); err != nil {
+			t.Fatal(err)
+		}
+		r.end(3*time.Minute).is(t, 1).saysNot(t, "Builder:")
 	})
 
 	t.Run("FEATURES=getbinpkg", func(t *testing.T) {
