@@ -41,6 +41,8 @@ type cli struct {
 	NoFallback bool     `help:"Without a builder, stop instead of building here."`
 	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
 
+	IgnoreRevisions bool `help:"Build on a builder's own base also where its ebuild repositories are in another state than this machine's."`
+
 	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own."`
 	Serve        serveCmd        `cmd:"" help:"Be a builder."`
 	ListBuilders listBuildersCmd `cmd:"" help:"Show the builders on the LAN."`
@@ -185,6 +187,7 @@ func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return (&client.Emerge{
 		Args: e.Args, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback,
 		Verbose: c.Verbose, Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
+		IgnoreRevisions: c.IgnoreRevisions,
 	}).Run(ctx)
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"lantage/archive"
+	"lantage/gentoo"
 )
 
 // inputs packs the configuration that a job is built with.
@@ -21,8 +22,12 @@ type inputs struct {
 	warn  func(format string, args ...any)
 	none  bool // the builder has the configuration, in its copy of this machine's root
 
-	portage string // root's etc/portage, without links
-	w       *archive.Writer
+	profiles []gentoo.Profile // that make.profile stands for
+	overlays []overlay        // repositories that are sent as well
+
+	portage    string // root's etc/portage, without links
+	profileDir bool   // make.profile is a directory
+	w          *archive.Writer
 }
 
 // pack writes the inputs to a file without a name and returns it with its size. The caller closes it.
@@ -36,7 +41,7 @@ func (in *inputs) pack(ctx context.Context) (file *os.File, size int64, err erro
 			file.Close()
 		}
 	}()
-	in.w = archive.NewWriter(file, archive.Options{Level: archive.ForText})
+	in.w = archive.NewWriter(file, archive.Options{Level: archive.ForText, Reproducible: true})
 	err = in.add(ctx)
 	if closeErr := in.w.Close(); err == nil {
 		err = closeErr
@@ -72,7 +77,28 @@ func (in *inputs) add(ctx context.Context) error {
 			in.repos[i] = real
 		}
 	}
-	return in.addDir(ctx, dir, "etc/portage", nil)
+	info, err := os.Lstat(filepath.Join(dir, profileName))
+	in.profileDir = err == nil && info.IsDir()
+	if err := in.addDir(ctx, dir, "etc/portage", nil); err != nil {
+		return err
+	}
+	if in.profileDir {
+		if err := in.addParents(); err != nil {
+			return err
+		}
+	}
+	return in.addOverlays(ctx)
+}
+
+const profileName = "make.profile"
+
+// addParents adds the parent file of a make.profile that is a directory, without paths of this machine.
+func (in *inputs) addParents() error {
+	var text strings.Builder
+	for _, p := range in.profiles {
+		fmt.Fprintln(&text, p)
+	}
+	return in.w.AddBytes(path.Join("etc/portage", profileName, "parent"), []byte(text.String()), 0o644)
 }
 
 // addDir adds a directory, and then what its symbolic links lead to. via are the directories whose links led
@@ -153,16 +179,20 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// leftOut reports whether a file is never sent: the profile link, which means nothing elsewhere; keys; and
-// what is no configuration, as Portage itself does not read it.
+// leftOut reports whether a file is never sent: what leads to profiles, which means nothing elsewhere; keys; and what is no
+// configuration, as Portage itself does not read it.
 func (in *inputs) leftOut(file string) bool {
 	if rel, err := filepath.Rel(in.portage, file); err == nil {
 		top, _, _ := strings.Cut(rel, "/")
-		if top == "gnupg" || top == "make.profile" {
+		if top == "gnupg" || rel == profileName+"/parent" || top == profileName && !in.profileDir {
 			return true
 		}
 	}
-	base := filepath.Base(file)
+	return noContent(filepath.Base(file))
+}
+
+// noContent reports whether a name is one of those that tools leave beside the files that people write.
+func noContent(base string) bool {
 	switch base {
 	case ".git", ".hg", ".svn", "CVS":
 		return true

@@ -20,8 +20,8 @@ type system struct {
 	configRoot  string // PORTAGE_CONFIGROOT
 	defaultOpts string // EMERGE_DEFAULT_OPTS
 	repos       []gentoo.Repo
-	profile     gentoo.Profile
-	env         []string // the Portage variables of the user's environment
+	profiles    []gentoo.Profile // that make.profile stands for
+	env         []string         // the Portage variables of the user's environment
 }
 
 // querySystem asks Portage for what the arguments and the plan depend on.
@@ -66,7 +66,7 @@ func querySystemAndRepos(ctx context.Context, t *tools) (*system, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.repos, s.profile = repos.repos, repos.profile
+	s.repos, s.profiles = repos.repos, repos.profiles
 	return s, nil
 }
 
@@ -87,7 +87,7 @@ func (s *system) queryRepos(ctx context.Context, t *tools) error {
 	if s.repos, err = gentoo.ParseReposConfig(out); err != nil {
 		return err
 	}
-	s.profile, err = gentoo.ResolveProfile(filepath.Join(s.configRoot, "etc/portage"), s.repos)
+	s.profiles, err = gentoo.ProfileParents(filepath.Join(s.configRoot, "etc/portage"), s.repos)
 	return err
 }
 

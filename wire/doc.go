@@ -41,13 +41,18 @@
 //	------ preface, hello ------------->
 //	<----- preface, hello --------------
 //	submit (Job) ---------------------->
-//	data/end of StreamInputs ---------->          tar.gz: the client's /etc/portage as etc/portage/…
+//	data/end of StreamInputs ---------->          tar.gz: the client's /etc/portage as etc/portage/…, and as
+//	                                             repos/NAME/… the repositories that only the client has
 //	<------------------------ accepted            or error (declined, busy, bad request …)
 //	<--------------------------- event            any number, in order, numbered from 1
 //	<------------ data of StreamResults           tar.gz: a member for each binpkg, each after its result event
 //	<---------------- data of StreamLog           only if the job asked for its log
 //	<-------- end of StreamLog, Results
 //	<---------------------------- done            the one and only sign that the job is over
+//
+// A repository that comes with the inputs is used instead of the builder's own of that name. Of the others, those that have a
+// revision in the job must be in that state on the builder, which is compared as text: "commit HASH", "synced DATE", or
+// "contents HASH"; gentoo.RepoRevision says of what.
 //
 // A member of StreamResults is named "binpkgs/" or "logs/" and then its Result's Path. Members come in the
 // order of their result events, each after its own; other events may come in between.
