@@ -78,6 +78,8 @@ func hashConfig(sum hash.Hash, dir string) error {
 			return fs.SkipDir
 		case checkedByPortage[top] || d.IsDir():
 			return nil
+		case p == "make.profile": // a link, which is made anew
+			return nil
 		case d.Type() == fs.ModeSymlink:
 			target, err := os.Readlink(filepath.Join(dir, p))
 			fmt.Fprintf(sum, "link %q %q\n", p, target)

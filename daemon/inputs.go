@@ -15,7 +15,7 @@ import (
 	"lantage/wire"
 )
 
-// inputsTops are the directories that a client's inputs may have something in. A relative link may not lead out of its own.
+// inputsTops are the directories that a client's inputs may have something in.
 var inputsTops = []string{
 	"etc/portage", // its configuration
 	"repos",       // repositories that only it has, by name
@@ -56,7 +56,7 @@ func makeInputs(dir string) (*os.Root, error) {
 }
 
 // allowLink allows absolute links, which mean a place in the build root and are followed only there, and
-// those that stay in the one of inputsTops that they are in.
+// those that stay in the one of inputsTops that they are in. (Those that are certain to stay in the inputs need no permission.)
 func allowLink(name, target string) bool {
 	if path.IsAbs(target) {
 		return true
