@@ -117,9 +117,9 @@ func agree(ctx context.Context, job Job, repos []repoOnBuilder) error {
 		}
 		if have != state {
 			return &DeclineError{fmt.Sprintf("its repository %q is in another state (%s) than this machine's (%s), so it would not "+
-				"build the same packages. Bring both to the same state (emaint sync -r %[1]s on both); or run lantage as root, for a "+
-				"build in a copy of this machine's own root (--base client); or build on the builder's all the same "+
-				"(--ignore-revisions)", want.Name, gentoo.ShortRevision(have), gentoo.ShortRevision(state))}
+				"build the same packages. Bring both to one state (emaint sync -r %[1]s on both), or build in a copy of this machine's "+
+				"own root (--base client, as root), or build there all the same (--ignore-revisions)",
+				want.Name, gentoo.ShortRevision(have), gentoo.ShortRevision(state))}
 		}
 	}
 	return nil
