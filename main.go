@@ -44,6 +44,8 @@ type cli struct {
 	IgnoreCPU  bool     `name:"ignore-cpu" help:"Take builders whose CPU cannot run what this machine's flags ask for, too: for those who know better."`
 	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
 
+	IgnoreRevisions bool `help:"Build on a builder's own base also where its ebuild repositories are in another state than this machine's."`
+
 	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own."`
 	Serve        serveCmd        `cmd:"" help:"Be a builder."`
 	ListBuilders listBuildersCmd `cmd:"" help:"Show the builders on the LAN."`
@@ -195,6 +197,7 @@ func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
 		Args: e.Args, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback, IgnoreCPU: c.IgnoreCPU,
 		Local: c.Local, Remote: c.Remote,
 		Verbose: c.Verbose, Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
+		IgnoreRevisions: c.IgnoreRevisions,
 	}).Run(ctx)
 }
 

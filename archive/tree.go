@@ -119,7 +119,7 @@ func (t *treeWriter) addEntry(ctx context.Context, d *os.Root, base, shown, name
 }
 
 func (t *treeWriter) addRegular(ctx context.Context, d *os.Root, base, name string, fi fs.FileInfo) error {
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 && !t.w.opt.Reproducible {
 		id := inode{uint64(st.Dev), st.Ino}
 		if first, ok := t.links[id]; ok {
 			hdr := headerOf(name, fi)

@@ -25,7 +25,15 @@ const (
 // Options shape a Writer. The zero value is good for text.
 type Options struct {
 	Level Level
+
+	// Reproducible leaves out what differs between two machines that have the same files: owners, times, extended attributes,
+	// and which files are hard links of one another. Equal trees make equal archives.
+	Reproducible bool
 }
+
+// reproducibleTime is the time of all entries of a reproducible archive. It is after 1980: zip files know no time before that,
+// and what an archive brings may end up in one.
+var reproducibleTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // A block of blockBytes is compressed at a time, concurrentBlocks at once. With input, output and pgzip's
 // copy of the block's tail, a Writer holds up to 3 × blockBytes × (concurrentBlocks + 2): 3 MiB, and for
@@ -43,6 +51,7 @@ const (
 type Writer struct {
 	gz   *pgzip.Writer
 	tw   *tar.Writer
+	opt  Options
 	buf  []byte
 	err  error
 	done bool
@@ -59,7 +68,7 @@ func NewWriter(w io.Writer, opt Options) *Writer {
 	if err != nil {
 		panic(err) // constants of this file, nobody's input
 	}
-	return &Writer{gz: gz, tw: tar.NewWriter(gz), buf: make([]byte, copyBytes)}
+	return &Writer{gz: gz, tw: tar.NewWriter(gz), opt: opt, buf: make([]byte, copyBytes)}
 }
 
 func newGzip(w io.Writer, level, block, blocks int) (*pgzip.Writer, error) {
@@ -154,6 +163,9 @@ func (w *Writer) add(hdr *tar.Header, r io.Reader) error {
 	name := hdr.Name
 	if hdr.Typeflag == tar.TypeDir {
 		hdr.Name += "/"
+	}
+	if w.opt.Reproducible {
+		hdr.Uid, hdr.Gid, hdr.ModTime, hdr.PAXRecords = 0, 0, reproducibleTime, nil
 	}
 	hdr.Format = tar.FormatPAX // for times with nanoseconds; a pax block is written only where one is needed
 	if err := w.tw.WriteHeader(hdr); err != nil {

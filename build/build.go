@@ -27,19 +27,19 @@ import (
 type Job struct {
 	ID       string    // names the build root's directory; [0-9a-f]{32}
 	Dir      string    // the job's own directory, made and in the end removed by the caller
-	Inputs   string    // a directory with etc/portage as the client has it, owned by root, and maybe resolvedDir
+	Inputs   string    // a directory with etc/portage as the client has it, repos/NAME that only it has, resolvedDir; owned by root
 	Packages []Package // in merge-list order
 	Profile  gentoo.Profile
-	Repos    []gentoo.Repo // the client's, with the locations of its repos.conf
-	Base     string        // the name of the base asked for; empty: the preferred one
-	Env      []string      // NAME=value: the client's Portage variables that change what is built
-	Nodeps   bool          // build without what the packages ask for
-	Log      string        // file that takes all build logs, each line prefixed with its package
+	Parents  []gentoo.Profile // further ones, where the client's make.profile is a directory with several parents
+	Repos    []gentoo.Repo    // the client's, with the locations of its repos.conf
+	Base     string           // the name of the base asked for; empty: the preferred one
+	Env      []string         // NAME=value: the client's Portage variables that change what is built
+	Nodeps   bool             // build without what the packages ask for
+	Log      string           // file that takes all build logs, each line prefixed with its package
 
 	// Root is the copy of the client's root that the job is built on; nil: it is built on Base.
 	Root *Root
-	// Revisions are the states of the client's repositories, by name, where the job is declined unless the base's are
-	// the same.
+	// Revisions are states of the client's repositories, by name: the job is declined unless the base's are in the same.
 	Revisions map[string]string
 }
 

@@ -151,7 +151,7 @@ func TestSettingsKey(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		k, err := settingsKey(job, "host", nil)
+		k, err := settingsKey(t.Context(), job, "host", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

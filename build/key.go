@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ import (
 // checkedByPortage are the parts of /etc/portage that change which packages are built and with which USE
 // flags, not how.
 var checkedByPortage = map[string]bool{
-	"binrepos.conf": true, "make.profile": true, "package.accept_keywords": true, "package.accept_restrict": true,
+	"binrepos.conf": true, "package.accept_keywords": true, "package.accept_restrict": true,
 	"package.keywords": true, "package.license": true, "package.mask": true, "package.properties": true,
 	"package.unmask": true,
 	"package.use":    true, "repos.conf": true, "sets": true, "sets.conf": true,
@@ -31,16 +32,16 @@ var checkedByPortage = map[string]bool{
 
 // settingsKey computes the key of a job from its inputs and from the repositories as they are on this
 // builder.
-func settingsKey(job Job, base string, repos []repoOnBuilder) (string, error) {
+func settingsKey(ctx context.Context, job Job, base string, repos []repoOnBuilder) (string, error) {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "1\n%q %q %q\n", base, job.Profile.Repo, job.Profile.Path)
+	fmt.Fprintf(sum, "2\n%q %q %q\n", base, job.Profile.Repo, job.Profile.Path)
 	hashEnv(sum, job)
 	for _, r := range repos {
-		revision, err := gentoo.RepoRevision(r.source)
+		state, err := r.keyOf(ctx, job)
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(sum, "repo %q %q\n", r.Name, revision)
+		fmt.Fprintf(sum, "repo %q %q %q\n", r.Name, r.Location, state)
 	}
 	if err := hashConfig(sum, filepath.Join(job.Inputs, insideConfig)); err != nil {
 		return "", err
@@ -77,6 +78,8 @@ func hashConfig(sum hash.Hash, dir string) error {
 		case checkedByPortage[top] && d.IsDir():
 			return fs.SkipDir
 		case checkedByPortage[top] || d.IsDir():
+			return nil
+		case p == "make.profile": // a link, which is made anew
 			return nil
 		case d.Type() == fs.ModeSymlink:
 			target, err := os.Readlink(filepath.Join(dir, p))

@@ -40,10 +40,10 @@ func (r *idRanges) take() (first int, release func()) {
 	}
 }
 
-// repoOnBuilder is a repository of the client that the base has too.
+// repoOnBuilder is a repository of the client that the base has too, or that came with the job.
 type repoOnBuilder struct {
 	gentoo.Repo        // as the client has it: Location is where it must be inside
-	location    string // where the base has it
+	location    string // where the base has it; empty: it came with the job
 	source      string // the same place, on this machine
 }
 
@@ -63,6 +63,10 @@ func findRepos(ctx context.Context, base OwnBase, job Job) ([]repoOnBuilder, err
 	}
 	var repos []repoOnBuilder
 	for _, want := range job.Repos {
+		if source, ok := sentRepo(job, want.Name); ok {
+			repos = append(repos, repoOnBuilder{want, "", source})
+			continue
+		}
 		i := slices.IndexFunc(have, func(r gentoo.Repo) bool { return r.Name == want.Name })
 		if i < 0 {
 			continue
@@ -73,17 +77,7 @@ func findRepos(ctx context.Context, base OwnBase, job Job) ([]repoOnBuilder, err
 			repos = append(repos, repoOnBuilder{want, location, source})
 		}
 	}
-	i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == job.Profile.Repo })
-	if i < 0 {
-		return nil, &DeclineError{fmt.Sprintf("this builder has no repository %q, which the client's profile %s:%s is in; "+
-			"add it there (eselect repository enable %s; emaint sync -r %[1]s)",
-			job.Profile.Repo, job.Profile.Repo, job.Profile.Path, job.Profile.Repo)}
-	}
-	if fi, err := os.Stat(filepath.Join(repos[i].source, "profiles", job.Profile.Path)); err != nil || !fi.IsDir() {
-		return nil, &DeclineError{fmt.Sprintf("this builder's repository %q has no profile %q, which is the client's; "+
-			"bring it up to date there (emaint sync -r %[1]s)", job.Profile.Repo, job.Profile.Path)}
-	}
-	return repos, nil
+	return repos, checkProfiles(job, repos)
 }
 
 // buildable divides the job's packages into those that this builder has ebuilds for and the others, with
@@ -98,8 +92,7 @@ func buildable(job Job, repos []repoOnBuilder) (pkgs []Package, declined []Packa
 			decline(p, "the builder has no repository %q", p.Repo)
 			continue
 		}
-		ebuild := filepath.Join(repos[i].source, p.Category, p.Name, p.PF()+".ebuild")
-		if _, err := os.Stat(ebuild); err != nil {
+		if !repos[i].has(filepath.Join(p.Category, p.Name, p.PF()+".ebuild")) {
 			decline(p, "the builder's repository %q has no such version; bring both to the same state (emaint sync -r %[1]s)",
 				p.Repo)
 			continue
@@ -116,14 +109,14 @@ func adaptOwn(ctx context.Context, base OwnBase, job Job) (adapted, error) {
 	if err != nil {
 		return adapted{}, err
 	}
-	if err := agree(job, repos); err != nil {
+	if err := agree(ctx, job, repos); err != nil {
 		return adapted{}, err
 	}
 	var a adapted
 	if a.pkgs, a.declined = buildable(job, repos); len(a.pkgs) == 0 {
 		return a, nil
 	}
-	if a.pkgDir, err = settingsKey(job, base.Name(), repos); err != nil {
+	if a.pkgDir, err = settingsKey(ctx, job, base.Name(), repos); err != nil {
 		return adapted{}, err
 	}
 	if err := writeProfile(job, repos); err != nil {
@@ -150,27 +143,6 @@ func adaptOwn(ctx context.Context, base OwnBase, job Job) (adapted, error) {
 		a.binds = append(a.binds, bind{Source: distDir, Target: a.roDistDir, IDMap: true, ReadOnly: true})
 	}
 	return a, nil
-}
-
-// agree declines a job whose repositories are in another state here, if it asks for that: what is built would be another
-// package than the client's own.
-func agree(job Job, repos []repoOnBuilder) error {
-	for name, want := range job.Revisions {
-		i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == name })
-		if i < 0 { // declined package by package
-			continue
-		}
-		have, err := gentoo.RepoRevision(repos[i].source)
-		if err != nil {
-			return err
-		}
-		if have != want {
-			return &DeclineError{fmt.Sprintf("its repository %q is in another state than this machine's, so it would not build the "+
-				"same packages. Bring both to the same state (emaint sync -r %[1]s); or run lantage as root, for a build in a copy "+
-				"of this machine's own root; or build on the builder's all the same (--base host)", name)}
-		}
-	}
-	return nil
 }
 
 // spec makes the directories of a job's build root and describes it.
@@ -215,20 +187,6 @@ func (s *rootSpec) masked(path string) bool {
 	return slices.ContainsFunc(s.MaskDirs, func(dir string) bool {
 		return path == dir || strings.HasPrefix(path, dir+"/")
 	})
-}
-
-// writeProfile completes the client's /etc/portage: the profile as a link to where its repository will be.
-func writeProfile(job Job, repos []repoOnBuilder) error {
-	dir := filepath.Join(job.Inputs, insideConfig)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	i := slices.IndexFunc(repos, func(r repoOnBuilder) bool { return r.Name == job.Profile.Repo })
-	profile := filepath.Join(dir, "make.profile")
-	if err := os.RemoveAll(profile); err != nil {
-		return err
-	}
-	return os.Symlink(filepath.Join(repos[i].Location, "profiles", job.Profile.Path), profile)
 }
 
 // makeShared makes the directories that outlast a job: PKGDIR, and DISTDIR, which all jobs share.

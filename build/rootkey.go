@@ -42,7 +42,7 @@ func (r *rootReader) visit(f RootFile) error {
 func (r *rootReader) counts(p string) bool {
 	if rest, ok := strings.CutPrefix(p, "etc/portage/"); ok {
 		top, _, _ := strings.Cut(rest, "/")
-		return !checkedByPortage[top] || top == "make.profile"
+		return !checkedByPortage[top]
 	}
 	if rest, ok := strings.CutPrefix(p, "var/db/pkg/"); ok {
 		parts := strings.Split(rest, "/")

@@ -26,6 +26,9 @@ type Emerge struct {
 	IgnoreCPU  bool     // take also builders whose CPU lacks what this machine's flags ask for
 	Verbose    bool     // show the build logs as they are written
 
+	// IgnoreRevisions has packages built on a builder's own base also where its repositories are in another state.
+	IgnoreRevisions bool
+
 	StateDir string // for archives; empty: /var/lib/lantage, or below XDG_STATE_HOME for others than root
 	CacheDir string // for lists of this machine's root; empty: /var/cache/lantage
 	LogDir   string // for logs of failed packages; empty: /var/log/lantage, or below XDG_STATE_HOME

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lantage/gentoo"
 	"lantage/wire"
 )
 
@@ -62,7 +63,10 @@ func TestEmergeBuildsElsewhereAndMergesHere(t *testing.T) {
 		ID: job.ID, Client: job.Client, CHOST: testCHOST, Env: []string{"USE=x"},
 		Packages: []wire.Package{{CPV: "lab/a-1", Repo: "lab"}, {CPV: "lab/b-2", Repo: "lab"}},
 		Profile:  wire.Profile{Repo: "lab", Path: "default"},
-		Repos:    []wire.Repo{{Name: "lab", Location: m.path("repo")}},
+		Repos:    []wire.Repo{{Name: "lab", Location: m.path("repo"), Revision: job.Repos[0].Revision}},
+	}
+	if state, err := gentoo.RepoRevision(t.Context(), m.path("repo"), []string{"lab/a", "lab/b"}); err != nil || state != job.Repos[0].Revision {
+		t.Errorf("revision %q, want %q, %v", job.Repos[0].Revision, state, err)
 	}
 	if diff := cmp.Diff(wantJob, job); diff != "" || len(job.ID) != 32 {
 		t.Errorf("job (-want +got):\n%s", diff)

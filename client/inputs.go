@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"lantage/archive"
+	"lantage/gentoo"
 )
 
 // inputs packs the configuration that a job is built with.
@@ -25,8 +26,12 @@ type inputs struct {
 
 	resolved map[string][]byte // files, by their path without links, whose text goes in another form
 
-	portage string // root's etc/portage, without links
-	w       *archive.Writer
+	profiles []gentoo.Profile // that make.profile stands for
+	overlays []overlay        // repositories that are sent as well
+
+	portage    string // root's etc/portage, without links
+	profileDir bool   // make.profile is a directory
+	w          *archive.Writer
 }
 
 // pack writes the inputs to a file without a name and returns it with its size. The caller closes it.
@@ -40,7 +45,7 @@ func (in *inputs) pack(ctx context.Context) (file *os.File, size int64, err erro
 			file.Close()
 		}
 	}()
-	in.w = archive.NewWriter(file, archive.Options{Level: archive.ForText})
+	in.w = archive.NewWriter(file, archive.Options{Level: archive.ForText, Reproducible: true})
 	err = in.add(ctx)
 	if closeErr := in.w.Close(); err == nil {
 		err = closeErr
@@ -76,7 +81,17 @@ func (in *inputs) add(ctx context.Context) error {
 			in.repos[i] = real
 		}
 	}
+	info, err := os.Lstat(filepath.Join(dir, profileName))
+	in.profileDir = err == nil && info.IsDir()
 	if err := in.addDir(ctx, dir, "etc/portage", nil); err != nil {
+		return err
+	}
+	if in.profileDir {
+		if err := in.addParents(); err != nil {
+			return err
+		}
+	}
+	if err := in.addOverlays(ctx); err != nil {
 		return err
 	}
 	return in.addResolved()
@@ -85,7 +100,10 @@ func (in *inputs) add(ctx context.Context) error {
 // addResolved adds the files with another text that are not sent, but in the builder's base already.
 func (in *inputs) addResolved() error {
 	for _, path := range slices.Sorted(maps.Keys(in.resolved)) {
-		if in.none || !within(path, in.portage) {
+		sent := !in.none && (within(path, in.portage) || slices.ContainsFunc(in.overlays, func(o overlay) bool {
+			return within(path, o.real())
+		}))
+		if !sent {
 			if err := in.w.AddBytes(resolvedDir+path, in.resolved[path], 0o644); err != nil {
 				return err
 			}
@@ -101,6 +119,17 @@ const resolvedDir = "resolved"
 func (in *inputs) addText(name, path string, info fs.FileInfo) error {
 	text := in.resolved[path]
 	return in.w.AddReader(name, int64(len(text)), info.Mode(), info.ModTime(), bytes.NewReader(text))
+}
+
+const profileName = "make.profile"
+
+// addParents adds the parent file of a make.profile that is a directory, without paths of this machine.
+func (in *inputs) addParents() error {
+	var text strings.Builder
+	for _, p := range in.profiles {
+		fmt.Fprintln(&text, p)
+	}
+	return in.w.AddBytes(path.Join("etc/portage", profileName, "parent"), []byte(text.String()), 0o644)
 }
 
 // addDir adds a directory, and then what its symbolic links lead to. via are the directories whose links led
@@ -193,16 +222,20 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// leftOut reports whether a file is never sent: the profile link, which means nothing elsewhere; keys; and
-// what is no configuration, as Portage itself does not read it.
+// leftOut reports whether a file is never sent: what leads to profiles, which means nothing elsewhere; keys; and what is no
+// configuration, as Portage itself does not read it.
 func (in *inputs) leftOut(file string) bool {
 	if rel, err := filepath.Rel(in.portage, file); err == nil {
 		top, _, _ := strings.Cut(rel, "/")
-		if top == "gnupg" || top == "make.profile" {
+		if top == "gnupg" || rel == profileName+"/parent" || top == profileName && !in.profileDir {
 			return true
 		}
 	}
-	base := filepath.Base(file)
+	return noContent(filepath.Base(file))
+}
+
+// noContent reports whether a name is one of those that tools leave beside the files that people write.
+func noContent(base string) bool {
 	switch base {
 	case ".git", ".hg", ".svn", "CVS":
 		return true

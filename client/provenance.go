@@ -70,9 +70,10 @@ func (e *Emerge) newRecorder(ctx context.Context, t *tools, sys *system, p *plan
 	if b.base == wire.BaseClient { // what is there is what is here
 		about.Portage, about.Compiler = "", sys.compilerVersion(ctx, t)
 	}
-	for _, r := range msg.Repos {
-		if r.Revision != "" {
-			about.Revisions[r.Name] = r.Revision
+	needed := gentoo.PlanRepos(p.send, sys.profiles, sys.repos)
+	for _, r := range sys.repos {
+		if pkgs, ok := needed[r.Name]; ok {
+			about.Revisions[r.Name], _ = gentoo.RepoRevision(ctx, r.Location, pkgs) // what cannot be told stays empty
 		}
 	}
 	return &recorder{dir, about, pr}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"lantage/gentoo"
 	"lantage/wire"
 )
 
@@ -29,7 +28,7 @@ func (o outcome) refused() bool {
 
 // build submits the job, watches it to its end and takes what arrives.
 func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *builder) (outcome, error) {
-	msg := e.newJob(sys, p, b)
+	sent, msg := e.newJob(ctx, sys, p, b)
 	o := outcome{id: msg.ID[:8], pkgdir: sys.pkgdir}
 	if !e.mayMerge() {
 		o.pkgdir, o.staging = filepath.Join(e.stateDir(), o.id, "binpkgs"), true
@@ -45,7 +44,8 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 		}
 	}
 	in := inputs{
-		root: sys.configRoot, repos: sys.repoLocations(), warn: e.warn, none: b.base == wire.BaseClient, resolved: sys.flags.resolved,
+		root: sys.configRoot, repos: sys.repoLocations(), profiles: sys.profiles, overlays: sent, warn: e.warn,
+		none: b.base == wire.BaseClient, resolved: sys.flags.resolved,
 	}
 	file, size, err := in.pack(ctx)
 	if err != nil {
@@ -82,24 +82,25 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 	return o, nil
 }
 
-// newJob is the message that asks for a plan's packages.
-func (e *Emerge) newJob(sys *system, p *plan, b *builder) wire.Job {
+// newJob is the message that asks for a plan's packages, and the repositories that go with it.
+func (e *Emerge) newJob(ctx context.Context, sys *system, p *plan, b *builder) ([]overlay, wire.Job) {
 	msg := wire.Job{
 		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose, Base: b.base, Nodeps: p.nodeps,
-		Agree:   e.Base == baseAuto,
-		Profile: wire.Profile{Repo: sys.profile.Repo, Path: sys.profile.Path},
+		Profile: wire.Profile(sys.profiles[0]),
+	}
+	for _, parent := range sys.profiles[1:] {
+		msg.Parents = append(msg.Parents, wire.Profile(parent))
 	}
 	for _, pkg := range p.send {
 		msg.Packages = append(msg.Packages, wire.Package{CPV: pkg.CPV.String(), Repo: pkg.Repo})
 	}
 	for _, r := range sys.repos {
-		repo := wire.Repo{Name: r.Name, Location: r.Location}
-		if msg.Agree && b.base != wire.BaseClient {
-			repo.Revision, _ = gentoo.RepoRevision(r.Location) // what cannot be read agrees with nothing
-		}
-		msg.Repos = append(msg.Repos, repo)
+		msg.Repos = append(msg.Repos, wire.Repo{Name: r.Name, Location: r.Location})
 	}
-	return msg
+	if b.base == wire.BaseClient {
+		return nil, msg
+	}
+	return e.planRepos(ctx, sys, p, msg.Repos), msg
 }
 
 // copyFor brings the builder's copy of this machine's root to where the job can be built on it.

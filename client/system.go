@@ -21,7 +21,7 @@ type system struct {
 	configRoot  string // PORTAGE_CONFIGROOT
 	defaultOpts string // EMERGE_DEFAULT_OPTS
 	repos       []gentoo.Repo
-	profile     gentoo.Profile
+	profiles    []gentoo.Profile // that make.profile stands for
 	signing     signing
 	env         []string          // the Portage variables of the user's environment
 	vars        map[string]string // others that portageq was asked for: CC, CXX and flagVariables
@@ -75,7 +75,7 @@ func querySystemAndRepos(ctx context.Context, t *tools) (*system, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.repos, s.profile = repos.repos, repos.profile
+	s.repos, s.profiles = repos.repos, repos.profiles
 	return s, nil
 }
 
@@ -96,7 +96,7 @@ func (s *system) queryRepos(ctx context.Context, t *tools) error {
 	if s.repos, err = gentoo.ParseReposConfig(out); err != nil {
 		return err
 	}
-	s.profile, err = gentoo.ResolveProfile(filepath.Join(s.configRoot, "etc/portage"), s.repos)
+	s.profiles, err = gentoo.ProfileParents(filepath.Join(s.configRoot, "etc/portage"), s.repos)
 	return err
 }
 

@@ -16,7 +16,14 @@ import (
 	"lantage/wire"
 )
 
-// extractInputs unpacks a client's etc/portage into dir, which is made. Errors: *wire.Error, those of r
+// inputsTops are the directories that a client's inputs may have something in.
+var inputsTops = []string{
+	"etc/portage", // its configuration
+	"repos",       // repositories that only it has, by name
+	resolvedDir,   // files with another text, by their paths
+}
+
+// extractInputs unpacks a client's inputs into dir, which is made. Errors: *wire.Error, those of r
 // (wire.ErrLost, wire.ErrProtocol), or ctx's.
 func extractInputs(ctx context.Context, r io.Reader, dir, builder string) error {
 	root, err := makeInputs(dir)
@@ -26,7 +33,7 @@ func extractInputs(ctx context.Context, r io.Reader, dir, builder string) error 
 	defer root.Close()
 	_, err = archive.Extract(ctx, r, root, archive.ExtractOptions{Limits: inputsLimits, AllowLink: allowLink})
 	if err == nil {
-		err = onlyPortage(root)
+		err = onlyTops(root)
 	}
 	if err == nil {
 		err = checkResolved(root)
@@ -34,8 +41,8 @@ func extractInputs(ctx context.Context, r io.Reader, dir, builder string) error 
 	return inputsError(err, dir, builder)
 }
 
-// makeInputs makes etc/portage before the client can: as directories, so that no link of the client's can
-// stand there and lead whoever completes the configuration to the builder's own /etc.
+// makeInputs makes inputsTops before the client can: as directories, so that no link of the client's can stand there and lead
+// whoever completes the configuration to the builder's own /etc.
 func makeInputs(dir string) (*os.Root, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
@@ -44,36 +51,49 @@ func makeInputs(dir string) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := root.MkdirAll("etc/portage", 0o755); err != nil {
-		root.Close()
-		return nil, err
+	for _, top := range inputsTops {
+		if err := root.MkdirAll(top, 0o755); err != nil {
+			root.Close()
+			return nil, err
+		}
 	}
 	return root, nil
 }
 
 // allowLink allows absolute links, which mean a place in the build root and are followed only there, and
-// those that stay in etc/portage.
+// those that stay in the one of inputsTops that they are in. (Those that are certain to stay in the inputs need no permission.)
 func allowLink(name, target string) bool {
 	if path.IsAbs(target) {
 		return true
 	}
-	return strings.HasPrefix(path.Join(path.Dir(name), target)+"/", "etc/portage/")
+	end := path.Join(path.Dir(name), target) + "/"
+	return slices.ContainsFunc(inputsTops, func(top string) bool {
+		return strings.HasPrefix(name, top+"/") && strings.HasPrefix(end, top+"/")
+	})
 }
 
-// onlyPortage refuses inputs with more than etc/portage and the resolved files in them.
-func onlyPortage(root *os.Root) error {
-	for dir, only := range map[string][]string{".": {"etc", resolvedDir}, "etc": {"portage"}} {
+// onlyTops refuses inputs with more in them than inputsTops.
+func onlyTops(root *os.Root) error {
+	allowed := make(map[string][]string) // by directory
+	for _, top := range inputsTops {
+		for top != "." {
+			dir := path.Dir(top)
+			allowed[dir] = append(allowed[dir], path.Base(top))
+			top = dir
+		}
+	}
+	for dir, names := range allowed {
 		d, err := root.Open(dir)
 		if err != nil {
 			return err
 		}
-		names, err := d.Readdirnames(3)
+		found, err := d.Readdirnames(len(names) + 1)
 		d.Close()
 		if err != nil {
 			return err
 		}
-		if i := slices.IndexFunc(names, func(n string) bool { return !slices.Contains(only, n) }); i >= 0 {
-			return fmt.Errorf("%q is not below etc/portage", path.Join(dir, names[i]))
+		if i := slices.IndexFunc(found, func(n string) bool { return !slices.Contains(names, n) }); i >= 0 {
+			return fmt.Errorf("%q is not below %s", path.Join(dir, found[i]), strings.Join(inputsTops, " or "))
 		}
 	}
 	return nil

@@ -85,6 +85,9 @@ func TestHostileInputs(t *testing.T) {
 		"beside portage":        tarOf(t, file("etc/passwd", 1)),
 		"etc is a link":         tarOf(t, link("etc", "/etc")),
 		"portage is a link":     tarOf(t, link("etc/portage", "/etc/portage")),
+		"link out of repos":     tarOf(t, link("repos/x/y", "../../../y")),
+		"repos is a link":       tarOf(t, link("repos", "/etc")),
+		"through a repository":  tarOf(t, link("repos/x", "/tmp"), file("repos/x/y", 1)),
 		"through a link":        tarOf(t, link("etc/portage/x", "/tmp"), file("etc/portage/x/y", 1)),
 		"link out, relative":    tarOf(t, link("etc/portage/x", "../../../../etc/shadow")),
 		"hard link to the host": tarOf(t, hardLink("etc/portage/x", "etc/shadow")),
@@ -132,10 +135,12 @@ func TestLinksInInputs(t *testing.T) {
 	p.submitWith(jobOf(1, "a/one-1"), tarOf(t,
 		file("etc/portage/real", 3), link("etc/portage/a", "real"), link("etc/portage/d/b", "../real"),
 		link("etc/portage/c", "x/../real"), link("etc/portage/patches", "/var/db/repos/x/patches"),
+		file("repos/mine/a/b/b-1.ebuild", 3), link("repos/mine/a/b/b-2.ebuild", "../../a/b/b-1.ebuild"),
 	))
 	run := r.next()
 	for name, want := range map[string]string{
-		"a": "real", "d/b": "../real", "c": "x/../real", "patches": "/var/db/repos/x/patches",
+		"../../repos/mine/a/b/b-2.ebuild": "../../a/b/b-1.ebuild",
+		"a":                               "real", "d/b": "../real", "c": "x/../real", "patches": "/var/db/repos/x/patches",
 	} {
 		if got, err := os.Readlink(filepath.Join(run.job.Inputs, "etc/portage", name)); got != want {
 			t.Errorf("%s leads to %q, want %q, %v", name, got, want, err)

@@ -26,6 +26,9 @@ var (
 // caller to fill in.
 func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
 	job := build.Job{ID: m.ID, Base: m.Base, Env: m.Env, Nodeps: m.Nodeps, Profile: gentoo.Profile(m.Profile)}
+	for _, p := range m.Parents {
+		job.Parents = append(job.Parents, gentoo.Profile(p))
+	}
 	var err error
 	switch {
 	case !idRE.MatchString(m.ID):
@@ -46,26 +49,36 @@ func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
 	if err := checkMachine(m, self); err != nil {
 		return job, err
 	}
-	if m.Agree && m.Base != wire.BaseClient {
-		job.Revisions = make(map[string]string)
-		for _, p := range m.Packages {
-			for _, r := range m.Repos {
-				if r.Name == p.Repo {
-					job.Revisions[r.Name] = r.Revision
-				}
-			}
-		}
-	}
+	job.Revisions = revisions(m)
 	if job.Repos, err = checkRepos(m.Repos); err != nil {
 		return job, err
 	}
 	if job.Packages, err = checkPackages(m.Packages, job.Repos); err != nil {
 		return job, err
 	}
-	if err := checkProfile(m.Profile, job.Repos); err != nil {
-		return job, err
+	if len(m.Parents) > maxParents {
+		return job, bad("parents: %d of them, at most %d are allowed", len(m.Parents), maxParents)
+	}
+	for _, p := range append([]wire.Profile{m.Profile}, m.Parents...) {
+		if err := checkProfile(p, job.Repos); err != nil {
+			return job, err
+		}
 	}
 	return job, checkEnv(m.Env)
+}
+
+// revisions are the states that the builder's own repositories must be in. On a copy of the client's root there are none.
+func revisions(m wire.Job) map[string]string {
+	states := make(map[string]string)
+	for _, r := range m.Repos {
+		if r.Revision != "" && m.Base != wire.BaseClient {
+			states[r.Name] = r.Revision
+		}
+	}
+	if len(states) == 0 {
+		return nil
+	}
+	return states
 }
 
 // checkMachine declines jobs for another kind of machine.
@@ -117,6 +130,8 @@ func checkRepos(list []wire.Repo) ([]gentoo.Repo, error) {
 			r.Location == "/":
 			return nil, bad("repos[%d]: location %q of %s is not an absolute path in its shortest form",
 				i, r.Location, r.Name)
+		case r.Revision != "" && !validText(r.Revision, maxText):
+			return nil, bad("repos[%d]: revision %.40q of %s is not a state of a repository", i, r.Revision, r.Name)
 		}
 		repos = append(repos, gentoo.Repo{Name: r.Name, Location: r.Location})
 	}

@@ -18,12 +18,14 @@ var self = wire.Hello{Name: "tower", CHOST: "x86_64-pc-linux-gnu", Bases: []stri
 func TestCheckJob(t *testing.T) {
 	m := jobOf(1, "a/one-1.2-r3")
 	m.Env, m.Base = []string{"USE=a b\nc", "CFLAGS_x86=-O2"}, "host"
+	m.Parents, m.Repos[0].Revision = []wire.Profile{{Repo: "gentoo", Path: "x"}}, "commit 01"
 	got, err := checkJob(m, self)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := build.Job{
 		ID: m.ID, Base: "host", Env: m.Env,
+		Parents: []gentoo.Profile{{Repo: "gentoo", Path: "x"}}, Revisions: map[string]string{"gentoo": "commit 01"},
 		Profile:  gentoo.Profile{Repo: "gentoo", Path: "default/linux/amd64/23.0"},
 		Packages: []build.Package{{CPV: cpv("a/one-1.2-r3"), Repo: "gentoo"}},
 		Repos:    []gentoo.Repo{{Name: "gentoo", Location: "/var/db/repos/gentoo"}},
@@ -67,6 +69,11 @@ func TestCheckJobRefuses(t *testing.T) {
 		{"profile", func(m *wire.Job) { m.Profile.Path = "a/../b" }},
 		{"profile", func(m *wire.Job) { m.Profile.Path = "a\x00b" }},
 		{"profile", func(m *wire.Job) { m.Profile.Path = long }},
+		{"profile", func(m *wire.Job) { m.Parents = []wire.Profile{{Repo: "gentoo", Path: "../x"}} }},
+		{"profile", func(m *wire.Job) { m.Parents = []wire.Profile{{Repo: "other", Path: "x"}} }},
+		{"parents", func(m *wire.Job) { m.Parents = make([]wire.Profile, maxParents+1) }},
+		{"repos[0]", func(m *wire.Job) { m.Repos[0].Revision = "commit \x1b[2J" }},
+		{"repos[0]", func(m *wire.Job) { m.Repos[0].Revision = long }},
 		{"repos", func(m *wire.Job) { m.Repos = nil }},
 		{"repos", func(m *wire.Job) { m.Repos = make([]wire.Repo, maxRepos+1) }},
 		{"repos[1]", func(m *wire.Job) { m.Repos = append(m.Repos, m.Repos[0]) }},

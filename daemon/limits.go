@@ -14,6 +14,7 @@ const (
 	maxPackages = 5000    // of a job
 	maxNames    = 800_000 // bytes of all package names of a job: Done repeats them in one message
 	maxRepos    = 500
+	maxParents  = 100       // of a make.profile that is a directory
 	maxEnv      = 200       // variables
 	maxEnvBytes = 128 << 10 // of all of them; exec allows no single one to be longer
 	maxText     = 255       // bytes of a name for people

@@ -19,27 +19,16 @@ type Profile struct {
 // String returns "repository:path".
 func (p Profile) String() string { return p.Repo + ":" + p.Path }
 
-// ErrNoProfile is the error of ResolveProfile where make.profile does not exist.
+// ErrNoProfile is the error of ProfileParents where make.profile does not exist.
 var ErrNoProfile = errors.New("no profile is selected")
 
 const selectProfile = "choose one with `eselect profile list` and `eselect profile set`"
 
-// ResolveProfile finds which profile etcPortage/make.profile stands for (portage(5)): a link into the
-// profiles directory of one of repos, or a directory of its own.
+// ProfileParents returns the profiles that etcPortage/make.profile stands for (portage(5)): one where it is a link into the
+// profiles directory of one of repos, one for each line of its parent file where it is a directory of its own.
 //
-// A make.profile directory is a profile itself and may hold more than its parents; it travels with the rest
-// of /etc/portage, so only its parent file has to be free of paths of this machine. For it ResolveProfile
-// returns the first parent; ProfileParents returns all.
-func ResolveProfile(etcPortage string, repos []Repo) (Profile, error) {
-	parents, err := ProfileParents(etcPortage, repos)
-	if err != nil {
-		return Profile{}, err
-	}
-	return parents[0], nil
-}
-
-// ProfileParents returns the profiles that etcPortage/make.profile stands for: one where it is a link, one
-// for each line of its parent file where it is a directory.
+// Such a directory is a profile itself and may hold more than its parents; it travels with the rest of /etc/portage, so only
+// its parent file has to be free of paths of this machine.
 func ProfileParents(etcPortage string, repos []Repo) ([]Profile, error) {
 	link := filepath.Join(etcPortage, "make.profile")
 	info, err := os.Lstat(link)

@@ -41,7 +41,9 @@
 //	------ preface, hello ------------->
 //	<----- preface, hello --------------
 //	submit (Job) ---------------------->
-//	data/end of StreamInputs ---------->          tar.gz: the client's /etc/portage as etc/portage/…, and resolved/…
+//	data/end of StreamInputs ---------->          tar.gz: the client's /etc/portage as etc/portage/…, and as
+//	                                             repos/NAME/… the repositories that only the client has,
+//	                                             and resolved/…
 //	<------------------------ accepted            or error (declined, busy, bad request …)
 //	<--------------------------- event            any number, in order, numbered from 1
 //	<------------ data of StreamResults           tar.gz: a member for each binpkg, each after its result event
@@ -51,6 +53,10 @@
 //
 // A file resolved/PATH of the inputs stands for /PATH, where the builder's base has a file: it is that file of the client,
 // with compiler flags that mean the client's CPU (-march=native) written out. With the base "client" the inputs have only those.
+//
+// A repository that comes with the inputs is used instead of the builder's own of that name. Of the others, those that have a
+// revision in the job must be in that state on the builder, which is compared as text: "commit HASH", "synced DATE", or
+// "contents HASH"; gentoo.RepoRevision says of what.
 //
 // A member of StreamResults is named "binpkgs/" or "logs/" and then its Result's Path. Members come in the
 // order of their result events, each after its own; other events may come in between.

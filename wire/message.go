@@ -18,10 +18,10 @@ type Job struct {
 	// Of the base client: whose copy, and the digest of the list that it must have.
 	Identity string `json:"identity,omitempty"`
 	Root     string `json:"root,omitempty"`
-	// Agree asks a builder to decline where its own repositories are in another state than the client's.
-	Agree bool `json:"agree,omitempty"`
 	// Nodeps is emerge's option: the packages are built with what is there, without what they ask for.
 	Nodeps bool `json:"nodeps,omitempty"`
+	// Parents are the further profiles where the client's make.profile is a directory that names several.
+	Parents []Profile `json:"parents,omitempty"`
 }
 
 // BaseClient is the name of the base that is a copy of the client's own root.
@@ -43,7 +43,8 @@ type Profile struct {
 type Repo struct {
 	Name     string `json:"name"`
 	Location string `json:"location"`
-	Revision string `json:"revision,omitempty"` // the state that it is in, where Job.Agree asks for it
+	// Revision is the state that it is in; a builder declines unless its own is in the same. Empty: any will do.
+	Revision string `json:"revision,omitempty"`
 }
 
 // Attach asks to watch a job that was submitted before.

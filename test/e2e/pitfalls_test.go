@@ -16,7 +16,7 @@ import (
 	"lantage/test/lab"
 )
 
-// TestPitfalls has what Portage was seen to do to programs that call it. The base is said, because the client's repository
+// TestPitfalls has what Portage was seen to do to programs that call it. Revisions are ignored, because the client's repository
 // changes, and the builder's does not.
 func TestPitfalls(t *testing.T) {
 	t.Parallel()
@@ -30,7 +30,7 @@ func TestPitfalls(t *testing.T) {
 
 	t.Run("a list, and exit status 1", func(t *testing.T) {
 		jobs := strings.Count(d.log.String(), "job accepted")
-		lantage(t, lappy, "--base=host", "emerge", "lab-five/p1", "lab-apps/needsuse").is(t, 1).
+		lantage(t, lappy, "--ignore-revisions", "emerge", "lab-five/p1", "lab-apps/needsuse").is(t, 1).
 			says(t, "] lab-five/p1-1", "] lab-apps/needsuse-1", "The following USE changes are necessary to proceed")
 		if n := strings.Count(d.log.String(), "job accepted"); n != jobs {
 			t.Error("a job was made of a plan that emerge refuses")
@@ -46,19 +46,19 @@ func TestPitfalls(t *testing.T) {
 
 	t.Run("FEATURES=getbinpkg", func(t *testing.T) {
 		conf(t, "FEATURES=\"getbinpkg\"\nPORTAGE_BINHOST=\"http://127.0.0.1:9/\"\n")
-		lantage(t, lappy, "--base=host", "emerge", "-1", "lab-five/p1").ok(t).says(t, "lab-five/p1-1 built in", "Completed (1 of 1) lab-five/p1-1")
+		lantage(t, lappy, "--ignore-revisions", "emerge", "-1", "lab-five/p1").ok(t).says(t, "lab-five/p1-1 built in", "Completed (1 of 1) lab-five/p1-1")
 		in(t, lappy, nil, "lab-p1").ok(t)
 	})
 
 	t.Run("EMERGE_DEFAULT_OPTS", func(t *testing.T) {
 		// emerge itself refuses --tree with --columns; with defaults it looks as if nothing but the name was typed.
 		conf(t, "EMERGE_DEFAULT_OPTS=\"--ask --quiet --tree --columns --getbinpkg\"\n")
-		lantage(t, lappy, "--base=host", "emerge", "-1", "lab-five/p2").is(t, 1).says(t, `can't specify both of "--tree" and "--columns"`).
+		lantage(t, lappy, "--ignore-revisions", "emerge", "-1", "lab-five/p2").is(t, 1).says(t, `can't specify both of "--tree" and "--columns"`).
 			saysNot(t, "Builder:")
 		conf(t, "EMERGE_DEFAULT_OPTS=\"--quiet --columns --usepkg-exclude lab-five/p2\"\n")
-		lantage(t, lappy, "--base=host", "emerge", "-1", "lab-five/p2").ok(t).says(t, "lab-five/p2-1 built in", "Emerging binary (1 of 1) lab-five/p2-1")
+		lantage(t, lappy, "--ignore-revisions", "emerge", "-1", "lab-five/p2").ok(t).says(t, "lab-five/p2-1 built in", "Emerging binary (1 of 1) lab-five/p2-1")
 		conf(t, "EMERGE_DEFAULT_OPTS=\"--ask --quiet --tree --getbinpkg\"\nPORTAGE_BINHOST=\"http://127.0.0.1:9/\"\n")
-		r := startTTY(t, lappy, 100, "--base=host", "emerge", "-1", "lab-five/p4")
+		r := startTTY(t, lappy, 100, "--ignore-revisions", "emerge", "-1", "lab-five/p4")
 		r.out.wait(t, "[Yes/No]")
 		if _, err := r.tty.WriteString("y\n"); err != nil {
 			t.Fatal(err)
@@ -77,7 +77,7 @@ func TestPitfalls(t *testing.T) {
 		put(t, lappy, repo+"metadata/news/2026-11-01-lab/2026-11-01-lab.en.txt",
 			"Title: The lab has news\nAuthor: The Lantage authors <lab@example.org>\nPosted: 2026-11-01\nRevision: 1\n"+
 				"News-Item-Format: 2.0\n\nEverybody has to read this.\n")
-		res := lantage(t, lappy, "--base=host", "emerge", "-1", "lab-five/p5").ok(t)
+		res := lantage(t, lappy, "--ignore-revisions", "emerge", "-1", "lab-five/p5").ok(t)
 		res.says(t, "lab-five/p5-1 built in", "Completed (1 of 1) lab-five/p5-1", "news items need reading")
 		// Planning did the updates, and what it printed of them on standard output was no obstacle.
 		in(t, lappy, nil, "cat", "/var/cache/edb/mtimedb").ok(t).says(t, "profiles/updates/4Q-2026")
@@ -116,7 +116,7 @@ func profiles(t *testing.T, lappy *lab.Host, conf func(*testing.T, string)) {
 			}
 			// A value of its own, so that the builder cannot answer with what it has built before.
 			conf(t, fmt.Sprintf("CFLAGS=\"-O1 -DFORM=%s\"\n", strings.Fields(f.name)[0]))
-			lantage(t, lappy, "--base=host", "emerge", "-1", "lab-tools/gen").ok(t).
+			lantage(t, lappy, "--ignore-revisions", "emerge", "-1", "lab-tools/gen").ok(t).
 				says(t, "lab-tools/gen-1 built in", "Completed (1 of 1) lab-tools/gen-1")
 		})
 	}
@@ -126,7 +126,7 @@ func profiles(t *testing.T, lappy *lab.Host, conf func(*testing.T, string)) {
 // with a higher build number: it must not be taken.
 func stale(t *testing.T, lappy *lab.Host, conf func(*testing.T, string)) {
 	conf(t, "USE=\"shout\"\n")
-	lantage(t, lappy, "--base=host", "--no-install", "emerge", "-1", "lab-apps/targets").ok(t).says(t, "built in")
+	lantage(t, lappy, "--ignore-revisions", "--no-install", "emerge", "-1", "lab-apps/targets").ok(t).says(t, "built in")
 	conf(t, "USE=\"-shout\"\n")
 	in(t, lappy, nil, "emerge", "-q1", "--buildpkg", "lab-apps/targets").ok(t)
 	in(t, lappy, nil, "mv", "/var/cache/binpkgs/lab-apps/targets/targets-1-1.gpkg.tar",
@@ -134,7 +134,7 @@ func stale(t *testing.T, lappy *lab.Host, conf func(*testing.T, string)) {
 	in(t, lappy, nil, "emaint", "--fix", "binhost").ok(t)
 	hasFlag(t, lappy, "shout", false)
 	conf(t, "USE=\"shout\"\n")
-	lantage(t, lappy, "--base=host", "emerge", "-1", "lab-apps/targets").ok(t).
+	lantage(t, lappy, "--ignore-revisions", "emerge", "-1", "lab-apps/targets").ok(t).
 		says(t, "was built before", ">>> Emerging binary", "Completed (1 of 1) lab-apps/targets-1")
 	hasFlag(t, lappy, "shout", true)
 }
@@ -144,7 +144,7 @@ func stale(t *testing.T, lappy *lab.Host, conf func(*testing.T, string)) {
 func muchOutput(t *testing.T, lappy *lab.Host) {
 	put(t, lappy, "/etc/portage/bashrc",
 		"if [[ ${EBUILD_PHASE} == compile ]]; then for i in {1..40000}; do echo \"bashrc: much ado, line ${i}\"; done; fi\n")
-	res := lantage(t, lappy, "--base=host", "emerge", "-1", "lab-five/p3").is(t, 1)
+	res := lantage(t, lappy, "--ignore-revisions", "emerge", "-1", "lab-five/p3").is(t, 1)
 	res.says(t, "lab-five/p3-1 FAILED on the builder in compile", "undeclared").saysNot(t, "line 20000\n")
 	m := regexp.MustCompile(`(?m)^The whole log: (/.*)$`).FindStringSubmatch(res.out)
 	if m == nil {

@@ -1,0 +1,93 @@
+package gentoo
+
+import (
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// cleanCommit returns the commit that a git repository is at, if the files of some of its parts are as the commit has them.
+//
+// The files are compared with the commit itself, by their contents. To ask git's status takes longer: it reads the index,
+// which names all files of a repository, and compares each name with each part. It would also take the index's word where
+// files are marked as unchanged.
+func cleanCommit(ctx context.Context, dir string, parts []string) (commit string, ok bool) {
+	out, err := git(ctx, dir, "rev-parse", "--verify", "HEAD")
+	commit = strings.TrimSpace(out)
+	if err != nil || !commitRE.MatchString(commit) {
+		return "", false
+	}
+	tree := make(chan string, 1)
+	go func() {
+		defer close(tree)
+		if out, err := git(ctx, dir, append([]string{"ls-tree", "-r", "-z", "--full-tree", commit, "--"}, parts...)...); err == nil {
+			tree <- out
+		}
+	}()
+	have, err := listParts(ctx, dir, parts, describing)
+	if err != nil {
+		return "", false
+	}
+	newHash := sha1.New
+	if len(commit) == 2*sha256.Size {
+		newHash = sha256.New
+	}
+	if err := sumFiles(ctx, dir, have, newHash, true); err != nil {
+		return "", false
+	}
+	committed, ok := <-tree
+	return commit, ok && sameFiles(committed, have)
+}
+
+// sameFiles compares what git's ls-tree -r -z prints with files.
+func sameFiles(tree string, have []repoFile) bool {
+	want := make(map[string]string, len(have)) // by name: mode and object
+	for entry := range strings.SplitSeq(tree, "\x00") {
+		info, name, ok := strings.Cut(entry, "\t")
+		fields := strings.Fields(info)
+		if !ok || name == describing {
+			continue
+		}
+		if len(fields) != 3 || fields[1] != "blob" { // a submodule has no contents here
+			return false
+		}
+		want[name] = fields[0] + fields[2]
+	}
+	return len(want) == len(have) && !slices.ContainsFunc(have, func(f repoFile) bool {
+		return want[f.name] != f.mode+hex.EncodeToString(f.sum)
+	})
+}
+
+// git asks git about the repository in dir. Nothing of a user's environment or settings counts. A repository's own settings
+// can name programs to be run, so root asks as the repository's owner.
+func git(ctx context.Context, dir string, args ...string) (string, error) {
+	info, err := os.Stat(filepath.Join(dir, ".git"))
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "git", append([]string{
+		"-c", "safe.directory=*", "-c", "core.fsmonitor=false", "--no-optional-locks", "--literal-pathspecs", "--no-replace-objects",
+	}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_NO_LAZY_FETCH=1",
+		"GIT_TERMINAL_PROMPT=0",
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && owner.Uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}}
+	}
+	out, err := cmd.Output()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+		return "", exec.ErrNotFound
+	}
+	return string(out), err
+}
