@@ -55,7 +55,7 @@ func TestEmergeArgv(t *testing.T) {
 }
 
 func TestEmergeEnv(t *testing.T) {
-	env := emergeEnv([]string{"USE=shout", "FEATURES=test getbinpkg"}, "")
+	env := emergeEnv([]string{"USE=shout", "FEATURES=test getbinpkg"})
 	features := ""
 	for _, v := range env {
 		if f, ok := strings.CutPrefix(v, "FEATURES="); ok {

@@ -72,13 +72,13 @@ func baseEnv() []string {
 // builderFeatures are the FEATURES that are about the machine that builds, or need set-up there. The
 // variable is incremental: these come after the client's. merge-wait protects a system that is in use while packages are
 // merged into it, and the build root has PID and IPC namespaces of its own.
-const builderFeatures = "buildpkg binpkg-multi-instance -distcc -distcc-pump -ccache -icecream -getbinpkg " +
+const builderFeatures = "buildpkg binpkg-multi-instance distlocks -distcc -distcc-pump -ccache -icecream -getbinpkg " +
 	"-binpkg-signing -binpkg-request-signature -candy -news -notitles -split-log -compress-build-logs " +
 	"-clean-logs -merge-sync -merge-wait parallel-install -ipc-sandbox -pid-sandbox -keepwork -keeptemp -noclean -buildsyspkg -unmerge-backup -downgrade-backup -webrsync-gpg"
 
 // emergeEnv is the environment of the job's emerge: the client's variables, then what this builder decides.
 // Variables of the environment win over make.conf.
-func emergeEnv(client []string, roDistDir string) []string {
+func emergeEnv(client []string, roDistDirs ...string) []string {
 	features := builderFeatures
 	var env []string
 	for _, v := range client {
@@ -90,7 +90,7 @@ func emergeEnv(client []string, roDistDir string) []string {
 	}
 	env = append(env, baseEnv()...) // of equal names the last counts
 	return append(env,
-		"FEATURES="+features, "PKGDIR="+insidePkgDir, "DISTDIR="+insideDistDir, "PORTAGE_RO_DISTDIRS="+roDistDir,
+		"FEATURES="+features, "PKGDIR="+insidePkgDir, "DISTDIR="+insideDistDir, "PORTAGE_RO_DISTDIRS="+strings.Join(roDistDirs, " "),
 		"PORTAGE_TMPDIR="+insideTmpDir, "PORTAGE_LOGDIR="+insideLogDir, "EMERGE_LOG_DIR="+insideLogDir,
 		"EMERGE_DEFAULT_OPTS=", "PORTAGE_ELOG_SYSTEM=", "PORTAGE_NICENESS=10", "PORTAGE_BINHOST=",
 		"PORTAGE_LOG_FILE_SEP=:", "CLEAN_DELAY=0", "EMERGE_WARNING_DELAY=0",

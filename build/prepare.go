@@ -181,8 +181,12 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
-	pkgDir, distDir := r.pkgDir(a), filepath.Join(r.StateDir, DistDir)
-	if err := makeShared(pkgDir, distDir); err != nil {
+	pkgDir := r.pkgDir(a)
+	if err := makeShared(pkgDir, filepath.Join(r.StateDir, DistDir)); err != nil {
+		return nil, err
+	}
+	dist, err := r.distDirs(job, a, s)
+	if err != nil {
 		return nil, err
 	}
 	tmp, err := s.ownDir("tmp", 0o1777)
@@ -195,15 +199,15 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 	}
 	s.Binds = append(a.binds,
 		bind{Source: pkgDir, Target: insidePkgDir, IDMap: true},
-		bind{Source: distDir, Target: insideDistDir, IDMap: true},
 		bind{Source: tmp, Target: insideTmpDir},
 		bind{Source: logs, Target: insideLogDir})
+	s.Binds = append(s.Binds, dist.binds...)
 	processes, jobs := parallelism(r.Cores, r.Memory)
-	s.Files = localFiles()
-	s.MakeConf = makeConfTail(processes)
+	s.Files = append(localFiles(), dist.files...)
+	s.MakeConf = makeConfTail(processes) + dist.makeConf
 	// Each of the packages that build has make busy already, so the load may well pass the number of cores.
 	s.Argv = emergeArgv(a.pkgs, jobs, 2*max(1, r.Cores))
-	s.Env = emergeEnv(job.Env, a.roDistDir)
+	s.Env = emergeEnv(job.Env, dist.readOnly...)
 	return s, nil
 }
 

@@ -95,6 +95,11 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 		return err
 	}
 	defer b.conn.Close()
+	if !b.hello.Distfiles {
+		if e.keepFetchedByHand(p, b); len(p.send) == 0 {
+			return e.nothingToSend(ctx, t, args, p)
+		}
+	}
 	if args.Ask {
 		b.conn.Close() // people take their time
 		if err := e.ask(ctx, e.question(p, b)); err != nil {

@@ -64,10 +64,10 @@ func TestSplit(t *testing.T) {
 		got = append(got, "stay "+s.CPV.String()+": "+s.why)
 	}
 	want := []string{
-		"send =lab/plain-1::lab", "send =lab/second-2::other",
+		"send =lab/plain-1::lab",
+		"send =lab/byhand-1::lab", "send =lab/second-2::other",
 		"stay lab/talks-1: it asks questions while it builds",
 		"stay lab/missing-1: its sources have to be downloaded by hand, and are missing",
-		"stay lab/byhand-1: its sources were downloaded by hand, and a builder has none",
 		"stay lab/noname-1: its repository has no name",
 		"stay lab/elsewhere-1: it is for another root than /",
 		"stay lab/plain-1: it is for another root than /",

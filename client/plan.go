@@ -49,8 +49,6 @@ func whyStay(p gentoo.Package) string {
 		return "it asks questions while it builds"
 	case p.FetchManually:
 		return "its sources have to be downloaded by hand, and are missing"
-	case p.FetchedByHand:
-		return "its sources were downloaded by hand, and a builder has none"
 	case !gentoo.ValidRepoName(p.Repo) || p.Repo == "__unknown__":
 		return "its repository has no name"
 	}

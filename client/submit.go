@@ -37,6 +37,7 @@ func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (o
 			return o, nil
 		}
 	}
+	dist := e.distfilesFor(ctx, sys, p, b)
 	in := inputs{root: sys.configRoot, repos: sys.repoLocations(), warn: e.warn, none: b.base == wire.BaseClient}
 	file, size, err := in.pack(ctx)
 	if err != nil {
@@ -58,6 +59,9 @@ func (e *Emerge) build(ctx context.Context, sys *system, p *plan, b *builder) (o
 		msg: msg, inputs: file, size: size, builder: b, results: rs, display: show,
 		redial:   func(ctx context.Context) (*builder, error) { return e.dialer(sys.chost).again(ctx, b) },
 		patience: cmp.Or(e.patience, reconnectFor),
+	}
+	if dist != nil {
+		dist.say, j.dist = show.say, dist
 	}
 	done, err := j.run(ctx)
 	o.arrived = rs.inOrder(p.send)
