@@ -47,6 +47,7 @@ exit $(cat "$FAKE/emerge.rc")
 const fakePortageq = `#!/bin/sh
 case $1 in
 envvar) printf "CHOST=x86_64-pc-linux-gnu\nPKGDIR='%s'\nPORTAGE_CONFIGROOT=%s\n" "$FAKE/pkg dir" "$FAKE"
+	printf "DISTDIR='%s'\n" "$FAKE/distfiles"
 	printf "EMERGE_DEFAULT_OPTS='%s'\nUSE_EXPAND='LAB_TARGETS'\n" "$(cat "$FAKE/opts")";;
 repos_config) printf '[DEFAULT]\nmain-repo = lab\n[lab]\nlocation = %s\n' "$FAKE/repo";;
 esac

@@ -176,7 +176,7 @@ func TestOffer(t *testing.T) {
 	}
 }
 
-// TestOfferAfterSync: both may precede a job, and a refused sync is no way round.
+// TestOfferAfterSync: both may precede a job on one connection.
 func TestOfferAfterSync(t *testing.T) {
 	r := newSyncRig(t)
 	s, _ := r.syncer(wire.Sync{})
