@@ -73,7 +73,8 @@ func (r *Runner) distDirs(job Job, a adapted, s *rootSpec) (distDirs, error) {
 	}
 	d := distDirs{
 		binds: []bind{
-			{Source: own, Target: insideDistDir}, {Source: shared, Target: insideShared, IDMap: true},
+			{Source: own, Target: insideDistDir},
+			{Source: shared, Target: insideShared, IDMap: true},
 			{Source: sent, Target: insideSent, IDMap: true, ReadOnly: true},
 		},
 		readOnly: []string{insideSent, insideShared},
