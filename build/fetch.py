@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 try:
+    from portage.exception import PortageException
     from portage.locks import lockfile, unlockfile
 except ImportError:  # Portage runs under another python
     os.execvp(sys.argv[5], sys.argv[5:])
@@ -36,12 +37,19 @@ def publish():
         os.unlink(part)  # of a job that was killed; or a link that somebody would have us follow
     except FileNotFoundError:
         pass
-    with open(here, "rb") as whole, open(part, "xb") as out:
-        shutil.copyfileobj(whole, out, 1 << 20)
-    os.rename(part, there)
+    try:
+        with open(here, "rb") as whole, open(part, "xb") as out:
+            shutil.copyfileobj(whole, out, 1 << 20)
+        os.rename(part, there)
+    except OSError:
+        os.unlink(part)
+        raise
 
 
-lock = lockfile(there, wantnewlockfile=1)
+try:
+    lock = lockfile(there, wantnewlockfile=1)
+except PortageException:  # the shared directory is of no use; what is downloaded is
+    os.execvp(command[0], command)
 try:
     if verified(there):
         shutil.copyfile(there, here)
@@ -49,7 +57,10 @@ try:
     else:
         status = subprocess.call(command)
         if status == 0 and verified(here):
-            publish()
+            try:
+                publish()
+            except OSError as e:  # no room for both, for instance
+                print("lantage: other jobs do not find", file, "because:", e, file=sys.stderr)
 finally:
     unlockfile(lock)
 sys.exit(status)

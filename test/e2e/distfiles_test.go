@@ -73,9 +73,14 @@ server.serve_forever()
 // fromServer is the content of what slowServer has.
 const fromServer = "of the server\n"
 
-// fetcher is a fetch command that needs nothing but python.
-const fetcher = `FETCHCOMMAND="python3 -c 'import sys, urllib.request as u; u.urlretrieve(sys.argv[1], sys.argv[2])' ` +
-	`\"\${URI}\" \"\${DISTDIR}/\${FILE}\""` + "\nRESUMECOMMAND=\"${FETCHCOMMAND}\"\nGENTOO_MIRRORS=\"\"\n"
+// wget stands in for wget, as Portage's own FETCHCOMMAND calls it.
+const wget = `#!/usr/bin/env python3
+import sys, urllib.request
+urllib.request.urlretrieve(sys.argv[-1], sys.argv[sys.argv.index("-O") + 1])
+`
+
+// noMirrors keeps Portage from asking the internet.
+const noMirrors = "GENTOO_MIRRORS=\"\"\n"
 
 // TestDistfiles: what a client has of sources and a builder cannot get is sent, once; what is corrupt is not; and a file that
 // two jobs need at the same time is downloaded once.
@@ -83,8 +88,8 @@ func TestDistfiles(t *testing.T) {
 	t.Parallel()
 	l := newLab(t,
 		lab.HostSpec{Name: "tower", Builder: true},
-		lab.HostSpec{Name: "lappy", Files: map[string]string{"make.conf": clientConf("shout", "lappy") + fetcher + "FEATURES=-distlocks\n"}},
-		lab.HostSpec{Name: "red", Files: map[string]string{"make.conf": clientConf("shout", "red") + fetcher}})
+		lab.HostSpec{Name: "lappy", Files: map[string]string{"make.conf": clientConf("shout", "lappy") + noMirrors + "FEATURES=-distlocks\n"}},
+		lab.HostSpec{Name: "red", Files: map[string]string{"make.conf": clientConf("shout", "red") + noMirrors}})
 	tower, lappy, red := l.Host("tower"), l.Host("lappy"), l.Host("red")
 	server := "http://" + red.IP() + ":8000/"
 	ebuilds := map[string]string{
@@ -100,6 +105,8 @@ func TestDistfiles(t *testing.T) {
 	}
 	for _, h := range []*lab.Host{tower, lappy, red} {
 		sourceRepo(t, h, ebuilds, distfiles)
+		put(t, h, "/usr/local/bin/wget", wget)
+		in(t, h, nil, "chmod", "755", "/usr/local/bin/wget").ok(t)
 	}
 	const dir = "/var/cache/distfiles/"
 	put(t, lappy, dir+"byhand.txt", distfiles["byhand.txt"])
