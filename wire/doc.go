@@ -52,10 +52,10 @@
 // A member of StreamResults is named "binpkgs/" or "logs/" and then its Result's Path. Members come in the
 // order of their result events, each after its own; other events may come in between.
 //
-// A connection has one of three requests, or none: submit, attach, or cancel, after any number of syncs and at most one offer. On the connection that submits
-// or watches a job a cancel of it may follow at any time; done then comes when the job has ended. A cancel
-// that is the first request is answered by accepted, and by done when the job has ended; nothing else is
-// sent.
+// A connection has one of three requests, or none: submit, attach, or cancel, after any number of syncs and at most
+// one offer. On the connection that submits or watches a job a cancel of it may follow at any time; done then comes when the
+// job has ended. A cancel that is the first request is answered by accepted, and by done when the job has ended;
+// nothing else is sent.
 //
 // A job is not its connection. It goes on when the connection is lost; attach on a new one, with the job's
 // ID, the number of the last event and the SHA-256 of the results that the client has, continues where it
