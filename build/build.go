@@ -5,7 +5,7 @@
 //
 // A build root is an overlay file system over a read-only Base, in mount, PID, IPC and UTS namespaces of
 // its own and in a user namespace whose root is an unprivileged ID range of the builder. What a job writes
-// is thrown away; only its PKGDIR and DISTDIR last. The job cannot see other processes, the paths that its
+// is thrown away; only its PKGDIR and what it has downloaded last. The job cannot see other processes, the paths that its
 // Base masks, or write to anything of the builder. It does share the builder's network (Portage's own
 // network-sandbox closes it for the phases that compile), its kernel and, as yet without limits, its memory
 // and CPU.
@@ -37,6 +37,8 @@ type Job struct {
 	Nodeps   bool             // build without what the packages ask for
 	Log      string           // file that takes all build logs, each line prefixed with its package
 
+	// Distfiles are what the job may use of those that clients sent.
+	Distfiles []gentoo.Distfile
 	// Root is the copy of the client's root that the job is built on; nil: it is built on Base.
 	Root *Root
 	// Revisions are states of the client's repositories, by name: the job is declined unless the base's are in the same.

@@ -94,9 +94,9 @@ var proxies = []string{"http_proxy", "https_proxy", "ftp_proxy", "RSYNC_PROXY", 
 // rootEnv is what a build root has for the variables that gentoo's table says are the builder's, whatever the client's files
 // say. An empty value is Portage's default of the variable, or turns it off. What has no effect by itself is left out, since
 // much of this is recorded in the binary package.
-func rootEnv(roDistDir string, getenv func(string) string) []string {
+func rootEnv(dist distDirs, getenv func(string) string) []string {
 	env := []string{
-		"PKGDIR=" + insidePkgDir, "DISTDIR=" + insideDistDir, "PORTAGE_RO_DISTDIRS=" + roDistDir, "PORTAGE_TMPDIR=" + insideTmpDir,
+		"PKGDIR=" + insidePkgDir, "DISTDIR=" + insideDistDir, "PORTAGE_RO_DISTDIRS=" + strings.Join(dist.readOnly, " "), "PORTAGE_TMPDIR=" + insideTmpDir,
 		"ROOT=/", "SYSROOT=/", "PORTAGE_CONFIGROOT=/", "EMERGE_DEFAULT_OPTS=",
 
 		"PORTAGE_LOGDIR=" + insideLogDir, "EMERGE_LOG_DIR=" + insideLogDir, "PORTAGE_LOG_FILE_SEP=:",
@@ -113,9 +113,9 @@ func rootEnv(roDistDir string, getenv func(string) string) []string {
 	}
 	// A command for one protocol wins over that for all.
 	for _, protocol := range []string{"", "_HTTP", "_HTTPS", "_FTP"} {
-		env = append(env, "FETCHCOMMAND"+protocol+"="+fetchCommand, "RESUMECOMMAND"+protocol+"="+resumeCommand)
+		env = append(env, "FETCHCOMMAND"+protocol+"="+dist.fetch+fetchCommand, "RESUMECOMMAND"+protocol+"="+dist.fetch+resumeCommand)
 	}
-	env = append(env, "FETCHCOMMAND_RSYNC="+fetchRsync, "RESUMECOMMAND_RSYNC="+fetchRsync)
+	env = append(env, "FETCHCOMMAND_RSYNC="+dist.fetch+fetchRsync, "RESUMECOMMAND_RSYNC="+dist.fetch+fetchRsync)
 	for _, name := range proxies {
 		if value := getenv(name); value != "" || gentoo.WhoseVariable(name) == gentoo.Builder {
 			env = append(env, name+"="+value)
@@ -126,7 +126,7 @@ func rootEnv(roDistDir string, getenv func(string) string) []string {
 
 // emergeEnv is the environment of the job's emerge: the client's variables, then what this builder decides; getenv is its own
 // environment. Variables of the environment win over make.conf and package.env.
-func emergeEnv(client []string, roDistDir string, getenv func(string) string) []string {
+func emergeEnv(client []string, dist distDirs, getenv func(string) string) []string {
 	features := gentoo.BuilderFeatures()
 	var env []string
 	for _, v := range client {
@@ -137,7 +137,7 @@ func emergeEnv(client []string, roDistDir string, getenv func(string) string) []
 		env = append(env, v)
 	}
 	env = append(env, baseEnv()...) // of equal names the last counts
-	return append(append(env, "FEATURES="+features), rootEnv(roDistDir, getenv)...)
+	return append(append(env, "FEATURES="+features), rootEnv(dist, getenv)...)
 }
 
 // makeConfTail is appended to the client's make.conf. MAKEOPTS belongs there and not in the environment, so

@@ -51,7 +51,7 @@ type Collected struct {
 }
 
 // Collect removes what no job has needed for a while: PKGDIRs that no job uses and in which nothing was read or written
-// for that long, and distfiles likewise. With dry it only counts.
+// for that long, and distfiles likewise, those that clients sent after KeepSent at the latest. With dry it only counts.
 func Collect(stateDir string, unused time.Duration, dry bool) (Collected, error) {
 	var c Collected
 	before := time.Now().Add(-unused)
@@ -79,7 +79,8 @@ func Collect(stateDir string, unused time.Duration, dry bool) (Collected, error)
 			}
 		}
 	}
-	return c, all
+	sentBefore := time.Now().Add(-min(unused, KeepSent))
+	return c, errors.Join(all, c.sent(filepath.Join(stateDir, SentDir), sentBefore, dry))
 }
 
 func (c *Collected) pkgDir(dir string, before time.Time, dry bool) error {

@@ -156,8 +156,12 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
-	pkgDir, distDir := r.pkgDir(a), filepath.Join(r.StateDir, DistDir)
-	if err := makeShared(pkgDir, distDir); err != nil {
+	pkgDir := r.pkgDir(a)
+	if err := makeShared(pkgDir, filepath.Join(r.StateDir, DistDir)); err != nil {
+		return nil, err
+	}
+	dist, err := r.distDirs(job, a, s)
+	if err != nil {
 		return nil, err
 	}
 	tmp, err := s.ownDir("tmp", 0o1777)
@@ -170,15 +174,15 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 	}
 	s.Binds = append(a.binds,
 		bind{Source: pkgDir, Target: insidePkgDir, IDMap: true},
-		bind{Source: distDir, Target: insideDistDir, IDMap: true},
 		bind{Source: tmp, Target: insideTmpDir},
 		bind{Source: logs, Target: insideLogDir})
+	s.Binds = append(s.Binds, dist.binds...)
 	processes, jobs := parallelism(r.Cores, r.Memory)
-	s.Files = localFiles()
+	s.Files = append(localFiles(), dist.files...)
 	s.MakeConf = makeConfTail(processes)
 	// Each of the packages that build has make busy already, so the load may well pass the number of cores.
 	s.Argv = emergeArgv(a.pkgs, job.Nodeps, jobs, 2*max(1, r.Cores))
-	s.Env = emergeEnv(job.Env, a.roDistDir, os.Getenv)
+	s.Env = emergeEnv(job.Env, dist, os.Getenv)
 	return s, nil
 }
 

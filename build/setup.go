@@ -345,7 +345,7 @@ func exitCode(st syscall.WaitStatus) int {
 
 // removeRoot removes what a build root leaves on disk.
 func removeRoot(dir string) error {
-	for _, kind := range []string{"root", "lower-*", "upper-*", "work-*", "merged-*", "tmp"} {
+	for _, kind := range []string{"root", "lower-*", "upper-*", "work-*", "merged-*", "tmp", ownDistDir, sentDir} {
 		found, _ := filepath.Glob(filepath.Join(dir, kind))
 		for _, f := range found {
 			if err := os.RemoveAll(f); err != nil {

@@ -156,7 +156,7 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 		if err != nil {
 			return err
 		}
-		for _, s := range p.keepHome(b.base) {
+		for _, s := range p.keepHome(b) {
 			e.say("%s stays here: %s", s.CPV, s.why)
 		}
 		if len(p.send) == 0 {

@@ -29,6 +29,8 @@ const testCHOST = "x86_64-pc-linux-gnu"
 type machine struct {
 	t   *testing.T
 	dir string
+
+	distfiles []gentoo.Distfile // that lab/a-1 needs
 }
 
 const fakeEmerge = `#!/bin/sh
@@ -48,6 +50,7 @@ exit $(cat "$FAKE/emerge.rc")
 const fakePortageq = `#!/bin/sh
 case $1 in
 envvar) printf "CHOST=x86_64-pc-linux-gnu\nPKGDIR='%s'\nPORTAGE_CONFIGROOT=%s\n" "$FAKE/pkg dir" "$FAKE"
+	printf "DISTDIR='%s'\n" "$FAKE/distfiles"
 	printf "EMERGE_DEFAULT_OPTS='%s'\nUSE_EXPAND='LAB_TARGETS'\n" "$(cat "$FAKE/opts")";;
 repos_config) printf '[DEFAULT]\nmain-repo = lab\n[lab]\nlocation = %s\n' "$FAKE/repo";;
 esac
@@ -61,7 +64,7 @@ exit $(cat "$FAKE/emaint.rc")
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	m := &machine{t, t.TempDir()}
+	m := &machine{t: t, dir: t.TempDir()}
 	for name, text := range map[string]string{
 		"bin/emerge": fakeEmerge, "bin/portageq": fakePortageq, "bin/emaint": fakeEmaint,
 		"pretend.out": planOf("lab/a-1", "lab/b-2"), "pretend.err": "", "pretend.rc": "0", "emerge.rc": "0",
@@ -110,7 +113,9 @@ func (m *machine) emerge(host string, out *buffer, args ...string) *Emerge {
 		Environ: []string{"PATH=" + m.path("bin") + ":/usr/bin:/bin", "FAKE=" + m.dir, "USE=x", "HOME=" + m.dir},
 		Stdin:   strings.NewReader(""), Stdout: out, Stderr: out,
 		patience: 3 * time.Second, unproved: true,
-		facts: func(context.Context, *tools, []gentoo.Package) (map[gentoo.CPV]facts, error) { return nil, nil },
+		facts: func(context.Context, *tools, []gentoo.Package) (map[gentoo.CPV]facts, error) {
+			return map[gentoo.CPV]facts{{Category: "lab", Name: "a", Version: "1"}: {CPV: "lab/a-1", Phases: []string{"compile"}, Distfiles: m.distfiles}}, nil
+		},
 	}
 }
 

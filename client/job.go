@@ -24,6 +24,7 @@ type job struct {
 	msg    wire.Job
 	inputs io.ReaderAt // what follows the submit: inputsSize bytes of tar.gz
 	size   int64
+	dist   *distfiles // offered before the submit; nil: there are none, or the builder does not take them
 
 	builder *builder
 	redial  func(ctx context.Context) (*builder, error)

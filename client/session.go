@@ -25,6 +25,11 @@ type session struct {
 
 // session submits the job on conn, or attaches to it, and handles all that comes until done.
 func (j *job) session(ctx context.Context, conn *wire.Conn) (wire.Done, error) {
+	if !j.submitted && j.dist != nil {
+		if err := j.dist.offer(ctx, conn); err != nil {
+			return wire.Done{}, err
+		}
+	}
 	s := &session{
 		job: j, conn: conn,
 		results: wire.NewStreamReader(wire.StreamResults), log: wire.NewStreamReader(wire.StreamLog),

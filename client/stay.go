@@ -80,8 +80,6 @@ func (h *home) why(p gentoo.Package) string {
 		return "it asks questions while it builds"
 	case p.FetchManually:
 		return "its sources have to be downloaded by hand, and are missing"
-	case p.FetchedByHand:
-		return "its sources were downloaded by hand, and a builder has none"
 	}
 	text, _ := ebuild(h.repos, p.CPV, p.Repo) // one that cannot be read, emerge will complain of
 	if slices.Contains(f.Properties, "live") {
@@ -124,16 +122,19 @@ func localSource(ebuild string, said []string) string {
 	return ""
 }
 
-// keepHome moves those packages to the ones that are built here which cannot be built on this base.
-func (p *plan) keepHome(base string) (moved []staying) {
-	if base == wire.BaseClient {
-		return nil
-	}
+// keepHome moves those packages to the ones that are built here which this builder cannot build.
+func (p *plan) keepHome(b *builder) (moved []staying) {
 	p.send = slices.DeleteFunc(slices.Clone(p.send), func(pkg gentoo.Package) bool {
-		if kernelOf(p.facts[pkg.CPV]) != rootfs.KernelSources {
+		why := ""
+		switch {
+		case b.base != wire.BaseClient && kernelOf(p.facts[pkg.CPV]) == rootfs.KernelSources:
+			why = "it is built against this machine's kernel, and the builder's base has another"
+		case pkg.FetchedByHand && !b.hello.Distfiles:
+			why = fmt.Sprintf("its sources were downloaded by hand, and the lantage on %v is too old to take them", b)
+		default:
 			return false
 		}
-		moved = append(moved, staying{pkg, "it is built against this machine's kernel, and the builder's base has another"})
+		moved = append(moved, staying{pkg, why})
 		return true
 	})
 	p.stay = append(p.stay, moved...)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"lantage/gentoo"
+	"lantage/wire"
 )
 
 // TestSplit: what is built here is told from the merge list, the metadata, the ebuild and the user's wishes.
@@ -78,10 +79,9 @@ func TestSplit(t *testing.T) {
 		got = append(got, "stay "+s.CPV.String()+": "+s.why)
 	}
 	want := []string{
-		"send =lab/plain-1::lab", "send =lab/second-2::other", "send =lab/net-1::lab", "send =lab/forced-1::lab",
+		"send =lab/plain-1::lab", "send =lab/byhand-1::lab", "send =lab/second-2::other", "send =lab/net-1::lab", "send =lab/forced-1::lab",
 		"stay lab/talks-1: it asks questions while it builds",
 		"stay lab/missing-1: its sources have to be downloaded by hand, and are missing",
-		"stay lab/byhand-1: its sources were downloaded by hand, and a builder has none",
 		"stay lab/noname-1: its repository has no name",
 		"stay lab/elsewhere-1: it is for another root than /",
 		"stay lab/plain-1: it is for another root than /",
@@ -112,7 +112,7 @@ func TestKeepHome(t *testing.T) {
 			send:  []gentoo.Package{module, plain},
 			facts: map[gentoo.CPV]facts{module.CPV: {Inherited: []string{"linux-mod-r1"}}},
 		}
-		if moved := p.keepHome(base); len(p.send) != want || len(moved) != 2-want || len(p.stay) != 2-want {
+		if moved := p.keepHome(&builder{base: base, hello: wire.Hello{Distfiles: true}}); len(p.send) != want || len(moved) != 2-want || len(p.stay) != 2-want {
 			t.Errorf("base %q: %v are sent, %v moved", base, p.send, moved)
 		}
 	}

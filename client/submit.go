@@ -43,6 +43,7 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 			return o, nil
 		}
 	}
+	dist := e.distfilesFor(sys, p, b)
 	in := inputs{
 		root: sys.configRoot, repos: sys.repoLocations(), profiles: sys.profiles, overlays: sent, warn: e.warn,
 		none: b.base == wire.BaseClient, resolved: sys.flags.resolved,
@@ -71,6 +72,9 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 		msg: msg, inputs: file, size: size, builder: b, results: rs, display: show,
 		redial:   func(ctx context.Context) (*builder, error) { return e.dialer(sys.chost).again(ctx, b) },
 		patience: cmp.Or(e.patience, reconnectFor),
+	}
+	if dist != nil {
+		dist.say, j.dist = show.say, dist
 	}
 	done, err := j.run(ctx)
 	o.arrived = rs.inOrder(p.send)

@@ -123,7 +123,11 @@ func (g *GC) forget(store *rootfs.Store) error {
 // collect makes room now and then, as long as the daemon runs.
 func (s *Server) collect(ctx context.Context) {
 	for {
-		report, err := s.Roots.GC(ctx, rootfs.GCOptions{OlderThan: KeepContents, Unused: KeepUnused})
+		var report rootfs.GCReport
+		var err error
+		if s.Roots != nil {
+			report, err = s.Roots.GC(ctx, rootfs.GCOptions{OlderThan: KeepContents, Unused: KeepUnused})
+		}
 		built, buildErr := build.Collect(s.StateDir, KeepUnused, false)
 		switch err = errors.Join(err, buildErr); {
 		case ctx.Err() != nil:

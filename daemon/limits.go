@@ -48,6 +48,8 @@ const (
 	inputsTime  = 10 * time.Minute       // for all inputs
 	syncPause   = time.Hour              // from a copy's state to the list: the client reads all its files meanwhile
 	syncTime    = 12 * time.Hour         // for a whole root
+	offerTime   = time.Minute            // for all distfiles to be named
+	sendTime    = 12 * time.Hour         // for the distfiles that are wanted
 	lingerTime  = 5 * time.Second        // for the peer to read the last words and close
 	logInterval = 200 * time.Millisecond // between looks at a job's log
 )

@@ -78,6 +78,9 @@ func (c *Command) Run(ctx context.Context) error {
 		return err
 	}
 	s := &Server{Runner: runner, StateDir: stateDir, Hello: hello, JobLimit: c.MaxJobs, Logger: c.Logger}
+	if s.DistDirs, err = distDirs(own); err != nil {
+		return err
+	}
 	if clients {
 		if err := runner.CheckEmpty(ctx); err != nil {
 			return err
@@ -164,7 +167,8 @@ func (c *Command) hello(ctx context.Context, runner *build.Runner, clients bool,
 	h := wire.Hello{
 		Name: c.Name, Software: c.Version, ID: id, CHOST: strings.TrimSpace(string(chost)),
 		Arch: machine(), CPU: cpuLevel(), Features: cpuFeatures(), Portage: portageVersion(string(version)), Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
-		Compiler: firstLine(string(compiler)),
+		Compiler:  firstLine(string(compiler)),
+		Distfiles: true,
 	}
 	if clients {
 		h.Bases = []string{wire.BaseClient}

@@ -30,9 +30,13 @@ type Server struct {
 	Hello    wire.Hello    // what does not change; load and numbers of jobs are filled in for every peer
 	JobLimit int           // jobs that run at once; 0 is 1
 	Logger   *slog.Logger
+	// DistDirs are where bases of this machine's own have distfiles, by the base's name; "" is the preferred one.
+	DistDirs map[string]string
 
-	sessions sync.WaitGroup
-	running  sync.WaitGroup // jobs
+	distfileRoom func() int64 // nil: what the disk has
+	verified     verifiedFiles
+	sessions     sync.WaitGroup
+	running      sync.WaitGroup // jobs
 
 	mu       sync.Mutex // guards the rest
 	conns    map[net.Conn]bool
@@ -55,11 +59,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
-	if s.Roots != nil {
-		collected := make(chan struct{})
-		go func() { defer close(collected); s.collect(ctx) }()
-		defer func() { <-collected }()
-	}
+	collected := make(chan struct{})
+	go func() { defer close(collected); s.collect(ctx) }()
+	defer func() { <-collected }()
 	err := s.accept(ctx, ln)
 	cancel()
 	return errors.Join(err, s.shutDown())

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"lantage/gentoo"
 	"lantage/rootfs"
 	"lantage/wire"
 )
@@ -18,6 +19,8 @@ type session struct {
 	conn   *wire.Conn
 	addr   net.Addr // the peer's
 	logger *slog.Logger
+
+	distfiles []gentoo.Distfile // that the client offered
 }
 
 // session greets a peer and does the one thing that it asks for. Whatever goes wrong, the peer is told.
@@ -87,11 +90,15 @@ func (ss *session) limited(ctx context.Context, limit time.Duration, what string
 	}
 }
 
-// request reads the one request of a session, and the syncs before it, and answers.
+// request reads the one request of a session, and the syncs and the offer before it, and answers.
 func (ss *session) request(ctx context.Context) error {
 	f, err := ss.first(ctx)
-	for err == nil && f.Type == wire.TypeSync {
-		f, err = ss.sync(ctx, f)
+	for err == nil && (f.Type == wire.TypeSync || f.Type == wire.TypeOffer) {
+		if f.Type == wire.TypeSync {
+			f, err = ss.sync(ctx, f)
+		} else {
+			f, err = ss.offer(ctx, f)
+		}
 	}
 	if err != nil {
 		return err
@@ -132,6 +139,7 @@ func (ss *session) submit(ctx context.Context, m wire.Job) error {
 	if err != nil {
 		return err
 	}
+	spec.Distfiles = ss.distfiles
 	if err := s.reserve(m.ID); err != nil {
 		return err
 	}

@@ -236,10 +236,19 @@ func unexpected(err error) error {
 
 // take has fn read a gzip stream of the client's to its end.
 func (ss *session) take(s wire.Stream, fn func(io.Reader) error) error {
+	return ss.takeFrom(s, func(in io.Reader) io.Reader { return archive.NewGunzip(in) }, fn)
+}
+
+// takePlain is take for a stream that is not compressed.
+func (ss *session) takePlain(s wire.Stream, fn func(io.Reader) error) error {
+	return ss.takeFrom(s, func(in io.Reader) io.Reader { return in }, fn)
+}
+
+func (ss *session) takeFrom(s wire.Stream, unpack func(io.Reader) io.Reader, fn func(io.Reader) error) error {
 	in := wire.NewStreamReader(s)
 	taken := make(chan error, 1)
 	go func() {
-		plain := archive.NewGunzip(in)
+		plain := unpack(in)
 		err := fn(plain)
 		if err == nil {
 			var n int64

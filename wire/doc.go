@@ -61,10 +61,10 @@
 // A member of StreamResults is named "binpkgs/" or "logs/" and then its Result's Path. Members come in the
 // order of their result events, each after its own; other events may come in between.
 //
-// A connection has one of three requests, or none: submit, attach, or cancel, after any number of syncs. On the connection that submits
-// or watches a job a cancel of it may follow at any time; done then comes when the job has ended. A cancel
-// that is the first request is answered by accepted, and by done when the job has ended; nothing else is
-// sent.
+// A connection has one of three requests, or none: submit, attach, or cancel, after any number of syncs and at most
+// one offer. On the connection that submits or watches a job a cancel of it may follow at any time; done then comes when the
+// job has ended. A cancel that is the first request is answered by accepted, and by done when the job has ended;
+// nothing else is sent.
 //
 // A job is not its connection. It goes on when the connection is lost; attach on a new one, with the job's
 // ID, the number of the last event and the SHA-256 of the results that the client has, continues where it
@@ -94,13 +94,31 @@
 // client and is a secret: who knows it may build on the copy. A sync with Forget is answered by a copy without a digest.
 // What came of a sync that was cut short is kept, and not wanted again.
 //
+// # Distfiles
+//
+// What a job's packages need of distfiles, and the client has, is offered before the submit to a builder whose hello says
+// that it takes distfiles:
+//
+//	offer (Offer) -------------------->          once or more; the last without More
+//	<----------------------------- wants          (Wants), or error
+//	<--------- data/end of StreamWants           which files of the offer it has not got
+//	data/end of StreamDistfiles ------>          unless none is wanted: their contents, in the same order, not compressed
+//	<---------------------------- stored          (Stored) unless none is wanted
+//
+// Positions count from 0 through all messages of an offer. A file that turns out on the way not to be what the Manifest
+// says ends as one that changed, and is not kept. One for which the builder has no room is not wanted. The job that is
+// submitted on this connection may use the files of the offer that the builder has then, and it alone does: for the
+// builder they are contents, which other jobs see under the names that their own clients offer. An offer is of the
+// connection, not of the job: a job that is submitted again is preceded by its offer again.
+//
 // Either side may send error instead of any message, the hello too, and close. Codes are in error.go. Who has
 // said the last word, done or error, ends its own direction only and waits a few seconds for the other side
 // to close: what was sent last would else be lost with what was not yet read.
 //
 // # Version history
 //
-//	1  the first. Sync came later: it is only asked of builders whose hello offers the base "client".
+//	1  the first. Sync came later: it is only asked of builders whose hello offers the base "client", and
+//	   offers of distfiles are made only to those whose hello says that they take them.
 package wire
 
 import "time"
@@ -116,6 +134,9 @@ const (
 const (
 	MaxControl = 1 << 20  // bytes of one control body
 	MaxData    = 64 << 10 // bytes of a stream in one data frame
+
+	OfferFiles = 500    // distfiles in one Offer, so that it fits into a control body whatever their names are
+	MaxOffer   = 10_000 // distfiles in all Offers of a connection
 )
 
 // Times by which a peer is judged. PingInterval is small enough for DeadAfter to survive two late pings.

@@ -27,6 +27,8 @@ const (
 	TypeList     Type = 14
 	TypeWants    Type = 15
 	TypeCommit   Type = 16
+	TypeOffer    Type = 17
+	TypeStored   Type = 18
 )
 
 const (
@@ -44,7 +46,7 @@ type Frame struct {
 func maxBody(t Type) (uint32, error) {
 	switch t {
 	case TypeHello, TypeError, TypeSubmit, TypeAttach, TypeCancel, TypeAccepted, TypeEvent, TypeDone,
-		TypeSync, TypeCopy, TypeList, TypeWants, TypeCommit:
+		TypeSync, TypeCopy, TypeList, TypeWants, TypeCommit, TypeOffer, TypeStored:
 		return MaxControl, nil
 	case TypeData:
 		return 1 + MaxData, nil

@@ -26,6 +26,8 @@ type Hello struct {
 	Jobs     int      `json:"jobs,omitempty"`     // running now
 	Waiting  int      `json:"waiting,omitempty"`  // queued now
 	JobLimit int      `json:"jobLimit,omitempty"` // how many run at once
+
+	Distfiles bool `json:"distfiles,omitempty"` // it takes those that clients have
 }
 
 // writePreface says which versions we speak.

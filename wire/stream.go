@@ -20,6 +20,8 @@ const (
 	StreamList     Stream = 4 // client to builder: gzip of a list of the client's root, or of a change to one
 	StreamWants    Stream = 5 // builder to client: which contents it wants, see WantsWriter
 	StreamContents Stream = 6 // client to builder: gzip of those contents, see ContentsWriter
+
+	StreamDistfiles Stream = 7 // client to builder: the distfiles that the builder wants, see ContentsWriter
 )
 
 // castagnoli has instructions of its own in today's processors.

@@ -17,8 +17,8 @@ import (
 // settingsSet is what is built: a set of the user's own.
 var settingsSet = []string{"lab-apps/environ", "lab-apps/fetched", "lab-apps/needsprovided", "lab-apps/patched", "lab-apps/settings"}
 
-// wget is a stand-in for it, since nothing can be downloaded in the lab.
-const wget = "#!/bin/sh\nwhile [ \"$1\" != -O ]; do shift; done\necho 'The source of lab-apps/fetched.' >\"$2\"\n"
+// fakeWget is a stand-in for it, since nothing can be downloaded in the lab.
+const fakeWget = "#!/bin/sh\nwhile [ \"$1\" != -O ]; do shift; done\necho 'The source of lab-apps/fetched.' >\"$2\"\n"
 
 // clientSettings are the files below /etc/portage, each of which changes one of the packages.
 func clientSettings(t *testing.T) map[string]string {
@@ -73,7 +73,7 @@ func TestSettingsAct(t *testing.T) {
 	l := newLab(t, lab.HostSpec{Name: "tower", Builder: true}, lab.HostSpec{Name: "lappy", Files: clientSettings(t)})
 	tower, lappy := l.Host("tower"), l.Host("lappy")
 	for _, h := range l.Hosts {
-		put(t, h, "/usr/local/bin/wget", wget)
+		put(t, h, "/usr/local/bin/wget", fakeWget)
 		in(t, h, nil, "chmod", "755", "/usr/local/bin/wget").ok(t)
 	}
 	serve(t, tower, "--bases=client,host")

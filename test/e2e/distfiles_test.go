@@ -1,0 +1,243 @@
+package e2e
+
+import (
+	"context"
+	"crypto/sha512"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/blake2b"
+
+	"lantage/test/lab"
+)
+
+// sourceRepo makes a repository of packages whose sources are distfiles with these contents by name, each installed as it
+// is. A package is named for what it is; its ebuild has the lines, and its sources are those of the names that they mention.
+func sourceRepo(t *testing.T, h *lab.Host, ebuilds, distfiles map[string]string) {
+	t.Helper()
+	const repo = "/var/db/repos/sources/"
+	put(t, h, "/etc/portage/repos.conf/sources.conf", "[sources]\nlocation = "+repo+"\nauto-sync = no\n")
+	put(t, h, repo+"profiles/repo_name", "sources\n")
+	put(t, h, repo+"profiles/categories", "lab-src\n")
+	put(t, h, repo+"metadata/layout.conf", "masters = lab\nthin-manifests = true\nsign-manifests = false\nmanifest-hashes = BLAKE2B SHA512\n")
+	for name, lines := range ebuilds {
+		manifest := ""
+		for file, content := range distfiles {
+			if strings.Contains(lines, file) {
+				manifest += fmt.Sprintf("DIST %s %d BLAKE2B %x SHA512 %x\n", file, len(content), blake2b.Sum512([]byte(content)),
+					sha512.Sum512([]byte(content)))
+			}
+		}
+		put(t, h, repo+"lab-src/"+name+"/Manifest", manifest)
+		put(t, h, repo+"lab-src/"+name+"/"+name+"-1.ebuild", `EAPI=8
+DESCRIPTION="Installs its sources"
+`+lines+`
+S="${WORKDIR}"
+SLOT="0"
+KEYWORDS="amd64 arm64"
+
+src_install() {
+	insinto /usr/share/lab-src
+	local a
+	for a in ${A}; do
+		doins "${DISTDIR}/${a}"
+	done
+}
+`)
+	}
+}
+
+// slowServer is an HTTP server that prints each request, and answers the first for a path when somebody writes to the FIFO.
+const slowServer = `
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print("GET", self.path, flush=True)
+        body = open("/root/go").read().encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args): pass
+server = http.server.ThreadingHTTPServer(("", 8000), Handler)
+print("serving", flush=True)
+server.serve_forever()
+`
+
+// fromServer is the content of what slowServer has.
+const fromServer = "of the server\n"
+
+// wget stands in for wget, as Portage's own FETCHCOMMAND calls it.
+const wget = `#!/usr/bin/env python3
+import sys, urllib.request
+urllib.request.urlretrieve(sys.argv[-1], sys.argv[sys.argv.index("-O") + 1])
+`
+
+// noMirrors keeps Portage from asking the internet.
+const noMirrors = "GENTOO_MIRRORS=\"\"\n"
+
+// TestDistfiles: what a client has of sources and a builder cannot get is sent, once; what is corrupt is not; and a file that
+// two jobs need at the same time is downloaded once.
+func TestDistfiles(t *testing.T) {
+	t.Parallel()
+	l := newLab(t,
+		lab.HostSpec{Name: "tower", Builder: true},
+		lab.HostSpec{Name: "lappy", Files: map[string]string{"make.conf": clientConf("shout", "lappy") + noMirrors + "FEATURES=-distlocks\n"}},
+		lab.HostSpec{Name: "red", Files: map[string]string{"make.conf": clientConf("shout", "red") + noMirrors}})
+	tower, lappy, red := l.Host("tower"), l.Host("lappy"), l.Host("red")
+	server := "http://" + red.IP() + ":8000/"
+	ebuilds := map[string]string{
+		"byhand":  "RESTRICT=fetch\nSRC_URI=https://example.org/byhand.txt",
+		"gone":    "SRC_URI=http://127.0.0.1:9/gone.txt",
+		"corrupt": "RESTRICT=fetch\nSRC_URI=http://127.0.0.1:9/corrupt.txt",
+		"once":    "SRC_URI=" + server + "once.txt",
+		"again":   "SRC_URI=" + server + "again.txt",
+	}
+	distfiles := map[string]string{
+		"byhand.txt": "of the hand\n", "gone.txt": "of a mirror that is gone\n", "corrupt.txt": "sound\n",
+		"once.txt": fromServer, "again.txt": fromServer,
+	}
+	for _, h := range []*lab.Host{tower, lappy, red} {
+		sourceRepo(t, h, ebuilds, distfiles)
+		put(t, h, "/usr/local/bin/wget", wget)
+		in(t, h, nil, "chmod", "755", "/usr/local/bin/wget").ok(t)
+	}
+	const dir = "/var/cache/distfiles/"
+	put(t, lappy, dir+"byhand.txt", distfiles["byhand.txt"])
+	put(t, lappy, dir+"gone.txt", distfiles["gone.txt"])
+	put(t, lappy, dir+"corrupt.txt", "wrong\n")
+	put(t, red, dir+"byhand.txt", distfiles["byhand.txt"])
+	serve(t, tower, "--bases=auto", "--max-jobs=2")
+
+	installed := func(t *testing.T, h *lab.Host, file string) {
+		t.Helper()
+		if got := in(t, h, nil, "cat", "/usr/share/lab-src/"+file).ok(t).out; got != distfiles[file] {
+			t.Errorf("%s from the builder is %q", file, got)
+		}
+	}
+	shared := tower.Path("/var/lib/lantage/distfiles")
+	t.Run("by hand, base host", func(t *testing.T) {
+		lantage(t, lappy, "--base=host", "--no-fallback", "emerge", "lab-src/byhand").
+			says(t, "1 distfile of this machine's sent to tower", "lab-src/byhand-1 built in").ok(t)
+		installed(t, lappy, "byhand.txt")
+	})
+	t.Run("another client has it too", func(t *testing.T) {
+		lantage(t, red, "--base=host", "--no-fallback", "emerge", "lab-src/byhand").
+			saysNot(t, "sent to").says(t, "lab-src/byhand-1 built in").ok(t)
+		installed(t, red, "byhand.txt")
+	})
+	t.Run("a mirror that is gone, base client", func(t *testing.T) {
+		lantage(t, lappy, "--base=client", "--no-fallback", "emerge", "lab-src/gone").
+			says(t, "1 distfile of this machine's sent to tower", "lab-src/gone-1 built in").ok(t)
+		installed(t, lappy, "gone.txt")
+		if names := namesIn(t, shared); len(names) > 0 {
+			t.Errorf("what was sent is in the DISTDIR of all jobs: %q", names)
+		}
+	})
+	t.Run("corrupt", func(t *testing.T) {
+		lantage(t, lappy, "--base=host", "--no-fallback", "emerge", "lab-src/corrupt").
+			says(t, dir+"corrupt.txt is not sent to tower", "it is not what the Manifest says", "lab-src/corrupt-1 FAILED on the builder in fetch",
+				"The following files cannot be fetched").is(t, 1)
+		if n := len(namesIn(t, tower.Path("/var/lib/lantage/distfiles-sent"))); n != 2 {
+			t.Errorf("%d distfiles of clients are kept, want 2", n)
+		}
+	})
+	t.Run("one download", func(t *testing.T) {
+		requests := serveSlowly(t, red)
+		// Its base has distfiles, so that it has a DISTDIR of its own; the other one's job has that which jobs share.
+		own := func(name string) *running {
+			return start(t, red, "--base=host", "--no-fallback", "emerge", "lab-src/"+name)
+		}
+		common := func(name string) *running {
+			return start(t, lappy, "--base=client", "--no-fallback", "emerge", "lab-src/"+name)
+		}
+		oneDownload(t, tower, red, requests, "once", own, common)
+		oneDownload(t, tower, red, requests, "again", common, own)
+		if diff := cmp.Diff([]string{"again.txt", "once.txt"}, namesIn(t, shared)); diff != "" {
+			t.Errorf("in the DISTDIR of all jobs (-want +got):\n%s", diff)
+		}
+		for _, h := range []*lab.Host{lappy, red} {
+			installed(t, h, "once.txt")
+			installed(t, h, "again.txt")
+		}
+	})
+}
+
+// serveSlowly starts slowServer on a host and returns what it prints.
+func serveSlowly(t *testing.T, h *lab.Host) *watched {
+	t.Helper()
+	in(t, h, nil, "mkfifo", "/root/go").ok(t)
+	requests := newWatched()
+	cmd := h.Command(context.Background(), "python3", "-c", slowServer)
+	cmd.Stdout, cmd.Stderr = requests, requests
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = signal(cmd, syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+	requests.wait(t, "serving")
+	return requests
+}
+
+// oneDownload has two clients' jobs need a file that has to be downloaded. The first download goes on when the other job
+// waits for it.
+func oneDownload(t *testing.T, tower, server *lab.Host, requests *watched, name string, first, second func(string) *running) {
+	t.Helper()
+	one := first(name)
+	requests.wait(t, "GET /"+name+".txt")
+	two := second(name)
+	waitForLock(t, tower.Path("/var/lib/lantage/distfiles/."+name+".txt.portage_lockfile"))
+	put(t, server, "/root/go", fromServer)
+	for _, job := range []*running{one, two} {
+		job.end(2*time.Minute).ok(t).says(t, "lab-src/"+name+"-1 built in")
+	}
+	if n := strings.Count(requests.String(), name+".txt"); n != 1 {
+		t.Errorf("%d downloads:\n%s", n, requests)
+	}
+}
+
+// waitForLock waits until a process waits for the lock of a file that another one holds.
+func waitForLock(t *testing.T, path string) {
+	t.Helper()
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	inode := fmt.Sprintf(":%d ", st.Ino)
+	eventually(t, time.Minute, "a process waits for "+filepath.Base(path), func() bool {
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(locks)) {
+			if strings.Contains(line, " -> ") && strings.Contains(line, inode) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// namesIn are the names in a directory but hidden ones.
+func namesIn(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
