@@ -35,6 +35,8 @@ type Job struct {
 	Env      []string      // NAME=value: the client's Portage variables that change what is built
 	Log      string        // file that takes all build logs, each line prefixed with its package
 
+	// HostName is what the machine is called inside; empty: as this one.
+	HostName string
 	// Root is the copy of the client's root that the job is built on; nil: it is built on Base.
 	Root *Root
 	// Revisions are the states of the client's repositories, by name, where the job is declined unless the base's are

@@ -69,7 +69,7 @@ func (b ClientBase) adapt(_ context.Context, job Job) (adapted, error) {
 				"repository %q; bring the copy up to date (lantage sync --full)", p.Repo),
 		})
 	}
-	a.pkgDir = filepath.Join(b.Root.Client, r.key(job.Env))
+	a.pkgDir = filepath.Join(b.Root.Client, r.key(job.Env, job.HostName))
 	return a, nil
 }
 

@@ -27,6 +27,7 @@ type rootSpec struct {
 	Remove   []string    // files that are not there inside
 	Files    []plainFile // files that are there inside instead
 	MakeConf string      // appended to the client's make.conf
+	HostName string      // empty: the builder's
 	Argv     []string    // none: nothing is run
 	Env      []string
 }

@@ -54,10 +54,11 @@ func (r *rootReader) counts(p string) bool {
 }
 
 // key is the build settings key of a job on this root.
-func (r *rootReader) key(env []string) string {
+func (r *rootReader) key(env []string, hostName string) string {
 	if r.sum == nil {
 		r.sum = sha256.New()
 	}
 	hashEnv(r.sum, env)
+	fmt.Fprintf(r.sum, "host name %q\n", hostName)
 	return fmt.Sprintf("%x", r.sum.Sum(nil)[:16])
 }

@@ -18,6 +18,7 @@ var (
 	variableRE = regexp.MustCompile(`^[A-Z][A-Za-z0-9_]*$`)
 	identityRE = regexp.MustCompile(`^[0-9a-f]{32,128}$`)
 	rootRE     = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	hostNameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`) // no longer than Linux takes it
 	chostRE    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 )
 
@@ -45,6 +46,10 @@ func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
 	}
 	if err := checkMachine(m, self); err != nil {
 		return job, err
+	}
+	// On other bases clients with equal settings share binpkgs, and the build root is called as this machine.
+	if m.Base == wire.BaseClient && hostNameRE.MatchString(m.Client) {
+		job.HostName = m.Client
 	}
 	if m.Agree && m.Base != wire.BaseClient {
 		job.Revisions = make(map[string]string)
