@@ -3,20 +3,130 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"lantage/test/exactness/compare"
 	"lantage/test/lab"
 )
 
+// exactPackages is how many packages TestExact builds: what the rules of buildable leave of the lab's.
+const exactPackages = 28
+
+// irreproducible are the places in which two builds of a package differ by themselves.
+var irreproducible = map[string][]string{
+	"lab-apps/big-1":    {"/usr/share/lab-big/data.sha256: content", "/usr/share/lab-big/data: content"},
+	"lab-exact/dated-1": {"/usr/share/lab-dated/built: content"},
+}
+
+// TestExact builds each package of the lab three times: twice by the client's own emerge, and once through a builder that
+// has another distribution, libraries, USE and CFLAGS, profile, MAKEOPTS, locale, time zone, umask, name and CPU. The third
+// differs from the first in nothing but what the first two differ in.
+func TestExact(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, lab.HostSpec{Name: "tower", Foreign: true}, lab.HostSpec{Name: "lappy", Files: map[string]string{
+		"make.conf":       clientConf("shout", "lappy") + "MAKEOPTS=\"-j3\"\n",
+		"env/lab":         "LAB_MB=1\nLAB_SLEEP=0\nLAB_NOTE=exact\n",
+		"package.env/lab": "*/* lab\n",
+	}})
+	tower, lappy := l.Host("tower"), l.Host("lappy")
+	put(t, lappy, "/usr/src/linux-6.1.7/Makefile", "VERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 7\n")
+	put(t, lappy, "/usr/src/linux-6.1.7/.config", "CONFIG_LAB=y\n")
+	in(t, lappy, nil, "ln", "-s", "linux-6.1.7", "/usr/src/linux").ok(t)
+	serveOtherwise(t, tower)
+	// What others need to be built: a build with --buildpkgonly merges nothing.
+	in(t, lappy, nil, "emerge", "-q1", "--jobs=2", "lab-libs/greet", "lab-libs/slotted:1", "lab-libs/slotted:2", "lab-tools/gen",
+		"virtual/linux-sources").ok(t)
+	args := []string{"--oneshot", "--buildpkgonly", "--usepkg=n", "--keep-going", "--jobs=2", "--quiet-build=y"}
+	cpvs := buildable(t, lappy)
+	for _, cpv := range cpvs {
+		args = append(args, "="+cpv)
+	}
+
+	// Through the builder and here at once: most of the time of each is waited for.
+	const here, again, remote = "/var/cache/here", "/var/cache/again", "/var/cache/remote"
+	builder := make(chan error)
+	go func() {
+		out, errOut, code := lappy.Run(t.Context(), "env",
+			append([]string{"PKGDIR=" + remote, "lantage", "--no-fallback", "--base=client", "emerge"}, args...)...)
+		if code != 0 {
+			builder <- fmt.Errorf("lantage: exit status %d\n%s%s", code, out, errOut)
+		}
+		close(builder)
+	}()
+	for _, pkgdir := range []string{here, again} {
+		in(t, lappy, []string{"PKGDIR=" + pkgdir}, "emerge", args...).ok(t)
+	}
+	if err := <-builder; err != nil {
+		t.Fatal(err)
+	}
+
+	rows := compare.Compare(readBinpkgs(t, lappy, here), readBinpkgs(t, lappy, again), readBinpkgs(t, lappy, remote))
+	var table strings.Builder
+	exact, err := compare.Print(&table, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log("\n" + table.String())
+	if !exact {
+		t.Error("what was built through the builder differs")
+	}
+	var built []string
+	own := map[string][]string{}
+	for _, r := range rows {
+		built = append(built, r.CPV)
+		for _, d := range r.Own {
+			own[r.CPV] = append(own[r.CPV], d.Place)
+		}
+	}
+	if diff := cmp.Diff(cpvs, built); diff != "" || len(built) != exactPackages {
+		t.Errorf("%d packages were built, want %d (-want +got):\n%s", len(built), exactPackages, diff)
+	}
+	if diff := cmp.Diff(irreproducible, own); diff != "" {
+		t.Errorf("irreproducible by themselves (-want +got):\n%s", diff)
+	}
+}
+
+func readBinpkgs(t *testing.T, h *lab.Host, pkgdir string) map[string]*compare.Package {
+	t.Helper()
+	all, err := compare.ReadDir(h.Path(pkgdir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// serveOtherwise starts a daemon on a builder on which all is otherwise than on a client, and on one CPU.
+func serveOtherwise(t *testing.T, h *lab.Host) {
+	t.Helper()
+	const own = "USE=\"-shout\"\nCFLAGS=\"-O3 -DMARK=tower\"\nMAKEOPTS=\"-j9\"\nFEATURES=\"nostrip\"\n"
+	put(t, h, "/etc/portage/make.conf", own)
+	put(t, h, "/etc/portage/profile/make.defaults", own+"LAB_TARGETS=\"red\"\n")
+	put(t, h, "/etc/portage/bashrc", "export LAB_BASHRC=tower\n")
+	serveBy(t, h, "sh", "-c", `
+sed 's/^model name.*/model name : Other/; s/ avx[^ ]*//g' /proc/cpuinfo >/tmp/cpuinfo && mount --bind /tmp/cpuinfo /proc/cpuinfo
+export USE=-shout CFLAGS=-O3 MAKEOPTS=-j9 FEATURES=nostrip LC_ALL=de_DE.UTF-8 TZ=Asia/Tokyo
+umask 077
+exec taskset -c 0 lantage serve --bases=auto`)
+}
+
+// serveBy starts a daemon with this command, which becomes lantage, and waits until it is ready.
+func serveBy(t *testing.T, h *lab.Host, name string, args ...string) *daemon {
+	t.Helper()
+	d := daemonBy(t, h, h.Command(context.Background(), name, args...))
+	d.log.wait(t, "ready for jobs")
+	return d
+}
+
 // labEbuild is what Portage says of an ebuild.
 type labEbuild struct {
-	CPV, CP                                              string
-	Visible                                              bool
+	CPV, CP                                                            string
+	Visible                                                            bool
 	SLOT, PROPERTIES, RESTRICT, REQUIRED_USE, DEPEND, BDEPEND, RDEPEND string
 }
 
@@ -31,22 +141,24 @@ for cp in sorted(db.cp_all()):
 		print(json.dumps(dict(zip(keys, db.aux_get(cpv, keys)), CPV=str(cpv), CP=cp, Visible=cpv in visible)))
 `
 
-// depAtom is a package that a dependency names, with the blocker before it.
-var depAtom = regexp.MustCompile(`(!*)[<>=~]*((?:lab-[a-z]+|virtual)/[a-z0-9-]*[a-z0-9])`)
-
-// notExact are the packages that are of no use here though they can be built.
+// notExact are packages of which three builds cannot be compared.
 var notExact = map[string]string{
-	"lab-apps/facts":   "notes down what is hidden from a build, beside what is not: TestClientBase",
+	"lab-apps/facts":   "notes down what is hidden in a build root, as TestClientBase wants it",
 	"lab-apps/newline": "can be packaged, but not merged",
-	"lab-apps/probe":   "notes down what a build root does not let it do: TestBuildRoot",
+	"lab-apps/probe":   "notes down what a build root does not let it do, as TestBuildRoot wants it",
 	"lab-five/p3":      "does not compile",
 }
 
-// buildable lists the lab's packages that one emerge can build at once: of each slot the newest version that is visible,
-// but those that ask, cannot be fetched, fail, block others, or need such a package or themselves.
-func buildable(t *testing.T, h *lab.Host) (cpvs []string) {
+// depAtom is a package in a dependency, and the "!" of a blocker before it.
+var depAtom = regexp.MustCompile(`(!*)[<>=~]*((?:lab-[a-z]+|virtual)/[a-z0-9-]*[a-z0-9])`)
+
+// buildable lists the packages of the lab that one emerge can build at once: of each slot the newest version that is
+// visible, but none that asks, cannot be fetched, fails, blocks others, contradicts its REQUIRED_USE, or needs one of these
+// or, to be built, itself.
+func buildable(t *testing.T, h *lab.Host) []string {
 	t.Helper()
-	newest := map[string]labEbuild{}
+	newest := map[string]labEbuild{} // by package and slot
+	bdepend := map[string]string{}   // by package
 	for line := range strings.Lines(in(t, h, nil, "python3", "-c", askPortage).ok(t).out) {
 		var e labEbuild
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
@@ -54,99 +166,30 @@ func buildable(t *testing.T, h *lab.Host) (cpvs []string) {
 		}
 		slot, _, _ := strings.Cut(e.SLOT, "/")
 		if e.Visible {
-			newest[e.CP+":"+slot] = e
+			newest[e.CP+":"+slot], bdepend[e.CP] = e, e.BDEPEND
 		}
 	}
-	packages := map[string]bool{} // by name, those that can be built
+	ok := map[string]bool{} // by package
 	for _, e := range newest {
-		packages[e.CP] = notExact[e.CP] == "" && !strings.HasPrefix(e.CP, "lab-fail/") && e.PROPERTIES == "" &&
+		ok[e.CP] = notExact[e.CP] == "" && !strings.HasPrefix(e.CP, "lab-fail/") && e.PROPERTIES == "" &&
 			!strings.Contains(e.RESTRICT, "fetch") && e.REQUIRED_USE == ""
 	}
-	for again := true; again; {
-		again = false
+	for changed := true; changed; {
+		changed = false
 		for _, e := range newest {
-			for _, m := range depAtom.FindAllStringSubmatch(e.DEPEND+" "+e.BDEPEND+" "+e.RDEPEND, -1) {
-				circle := slices.ContainsFunc([]labEbuild{newest[m[2]+":0"]}, func(n labEbuild) bool { return strings.Contains(n.BDEPEND, e.CP) })
-				if packages[e.CP] && (m[1] != "" || !packages[m[2]] || circle) {
-					packages[e.CP], again = false, true
+			for _, dep := range depAtom.FindAllStringSubmatch(e.DEPEND+" "+e.BDEPEND+" "+e.RDEPEND, -1) {
+				if ok[e.CP] && (dep[1] != "" || !ok[dep[2]] || strings.Contains(bdepend[dep[2]], e.CP)) {
+					ok[e.CP], changed = false, true
 				}
 			}
 		}
 	}
+	var cpvs []string
 	for _, e := range newest {
-		if packages[e.CP] {
+		if ok[e.CP] {
 			cpvs = append(cpvs, e.CPV)
 		}
 	}
 	slices.Sort(cpvs)
 	return cpvs
-}
-
-func TestExact(t *testing.T) {
-	t.Parallel()
-	l := newLab(t, lab.HostSpec{Name: "tower", Foreign: true}, lab.HostSpec{Name: "lappy", Files: map[string]string{
-		"make.conf":       clientConf("shout", "lappy") + "MAKEOPTS=\"-j3\"\n",
-		"env/lab":         "LAB_MB=1\nLAB_SLEEP=0\nLAB_NOTE=exact\n",
-		"package.env/lab": "*/* lab\n",
-	}})
-	tower, lappy := l.Host("tower"), l.Host("lappy")
-	_ = tower
-	put(t, lappy, "/usr/src/linux-6.1.7/Makefile", "VERSION = 6\nPATCHLEVEL = 1\nSUBLEVEL = 7\n")
-	put(t, lappy, "/usr/src/linux-6.1.7/.config", "CONFIG_LAB=y\n")
-	in(t, lappy, nil, "ln", "-s", "linux-6.1.7", "/usr/src/linux").ok(t)
-	now := time.Now()
-	lapped := func(what string) { t.Logf("%s: %v", what, time.Since(now)); now = time.Now() }
-	// What others need to be built.
-	in(t, lappy, nil, "emerge", "-q1", "--jobs=2", "lab-libs/greet", "lab-libs/slotted:1", "lab-libs/slotted:2", "lab-tools/gen", "virtual/linux-sources").ok(t)
-	lapped("deps")
-	cpvs := buildable(t, lappy)
-	lapped("buildable")
-	t.Logf("%d: %q", len(cpvs), cpvs)
-	var atoms []string
-	for _, cpv := range cpvs {
-		atoms = append(atoms, "="+cpv)
-	}
-	serveForeign(t, tower)
-	args := append([]string{"--oneshot", "--buildpkgonly", "--usepkg=n", "--keep-going", "--jobs=2", "--quiet-build=y"}, atoms...)
-	var builds []map[string]*compare.Package
-	for _, round := range []struct{ dir, name string }{{"/var/cache/1", "emerge"}, {"/var/cache/2", "emerge"}, {"/var/cache/3", "lantage"}} {
-		a := args
-		if round.name == "lantage" {
-			a = append([]string{"--no-fallback", "emerge"}, args...)
-		}
-		res := in(t, lappy, []string{"PKGDIR=" + round.dir}, round.name, a...)
-		lapped(round.dir)
-		if res.code != 0 {
-			t.Errorf("%d: %s", res.code, res.out)
-		}
-		all, err := compare.ReadDir(lappy.Path(round.dir))
-		if err != nil {
-			t.Fatal(err)
-		}
-		lapped("read")
-		builds = append(builds, all)
-	}
-	var out strings.Builder
-	exact, err := compare.Print(&out, compare.Compare(builds[0], builds[1], builds[2]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(out.String())
-	if !exact {
-		t.Error("not exact")
-	}
-}
-
-func serveForeign(t *testing.T, h *lab.Host) {
-	d := &daemon{t: t, log: newWatched(), done: make(chan struct{})}
-	d.cmd = h.Command(context.Background(), "sh", "-c", `umask 077; ulimit -c 0
-export USE=-shout CFLAGS=-O3 LANG=de_DE.UTF-8 LC_ALL=de_DE.UTF-8 TZ=Asia/Tokyo MAKEOPTS=-j9 FEATURES=nostrip
-exec taskset -c 0 lantage serve --bases=auto`)
-	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
-	if err := d.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { d.err = d.cmd.Wait(); d.log.end(); close(d.done) }()
-	t.Cleanup(func() { d.stop(15) })
-	d.log.wait(t, "ready for jobs")
 }

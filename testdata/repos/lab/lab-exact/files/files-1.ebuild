@@ -38,7 +38,7 @@ src_install() {
 	setfattr -n user.lab -v "of the package" "${dir}"/many/5 || die
 
 	# Longer than a ustar header takes.
-	deep="${dir}"/$(printf 'd%.0s/' {1..60})$(printf 'n%.0s' {1..120})
+	deep="${dir}"/$(printf 'd%.0s/' {1..60})$(printf 'n%.0s' {1..251})
 	mkdir -p "${deep}" || die
 	echo deep > "${deep}"/file || die
 	printf 'Latin-1' > "${dir}"/$'gr\xfc\xdfe' || die

@@ -19,8 +19,8 @@ machine() {
 	locale
 	echo "sorted $(printf '%s\n' b A a B | sort | tr -d '\n')"
 	echo "limits $(ulimit -c) $(ulimit -s)"
-	# But for what is about the build directory and the machine.
-	env | grep -Ev '^(BASHPID|FEATURES|MAKEOPTS|NINJAOPTS|MAKEFLAGS|MFLAGS|PORTAGE_[A-Z_]*|SHLVL|_)=' | sort
+	# But for what is about the run of emerge, or about the machine and told elsewhere.
+	env | grep -Ev '^(EBUILD_MASTER_PID|FEATURES|MAKEOPTS|MERGE_TYPE|NOCOLOR|NO_COLOR|PKGDIR|PORTAGE_[A-Z_]*|TERM|_)=' | sort
 	"${CHOST}-gcc" ${CFLAGS} -Q --help=target --help=params | cksum
 	"${CHOST}-gcc" ${CFLAGS} -dM -E -x c /dev/null | sort
 }
