@@ -3,7 +3,8 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ var irreproducible = map[string][]string{
 func TestExact(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, lab.HostSpec{Name: "tower", Foreign: true}, lab.HostSpec{Name: "lappy", Files: map[string]string{
-		"make.conf":       clientConf("shout", "lappy") + "MAKEOPTS=\"-j3\"\n",
+		"make.conf":       clientConf("shout", "lappy") + "MAKEOPTS=\"-j3\"\nFEATURES=\"-sandbox -usersandbox -merge-sync -ipc-sandbox -pid-sandbox\"\n",
 		"env/lab":         "LAB_MB=1\nLAB_SLEEP=0\nLAB_NOTE=exact\n",
 		"package.env/lab": "*/* lab\n",
 	}})
@@ -39,46 +40,28 @@ func TestExact(t *testing.T) {
 	put(t, lappy, "/usr/src/linux-6.1.7/.config", "CONFIG_LAB=y\n")
 	in(t, lappy, nil, "ln", "-s", "linux-6.1.7", "/usr/src/linux").ok(t)
 	serveOtherwise(t, tower)
+	exactness(t, lappy)
 	// What others need to be built: a build with --buildpkgonly merges nothing.
 	in(t, lappy, nil, "emerge", "-q1", "--jobs=2", "lab-libs/greet", "lab-libs/slotted:1", "lab-libs/slotted:2", "lab-tools/gen",
 		"virtual/linux-sources").ok(t)
-	args := []string{"--oneshot", "--buildpkgonly", "--usepkg=n", "--keep-going", "--jobs=2", "--quiet-build=y"}
 	cpvs := buildable(t, lappy)
+	args := []string{"-keep", "/var/cache/exactness", "lantage", "--base=client", "--", "--jobs=2"}
 	for _, cpv := range cpvs {
 		args = append(args, "="+cpv)
 	}
-
-	// Through the builder and here at once: most of the time of each is waited for.
-	const here, again, remote = "/var/cache/here", "/var/cache/again", "/var/cache/remote"
-	builder := make(chan error)
-	go func() {
-		out, errOut, code := lappy.Run(t.Context(), "env",
-			append([]string{"PKGDIR=" + remote, "lantage", "--no-fallback", "--base=client", "emerge"}, args...)...)
-		if code != 0 {
-			builder <- fmt.Errorf("lantage: exit status %d\n%s%s", code, out, errOut)
-		}
-		close(builder)
-	}()
-	for _, pkgdir := range []string{here, again} {
-		in(t, lappy, []string{"PKGDIR=" + pkgdir}, "emerge", args...).ok(t)
-	}
-	if err := <-builder; err != nil {
-		t.Fatal(err)
+	res := in(t, lappy, nil, "exactness", args...)
+	t.Logf("it said:\n%s", res.out)
+	if res.code != 0 {
+		t.Errorf("exit status %d; lantage said:\n%s", res.code, in(t, lappy, nil, "cat", "/var/cache/exactness/builder.log").out)
 	}
 
-	rows := compare.Compare(readBinpkgs(t, lappy, here), readBinpkgs(t, lappy, again), readBinpkgs(t, lappy, remote))
-	var table strings.Builder
-	exact, err := compare.Print(&table, rows)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log("\n" + table.String())
-	if !exact {
-		t.Error("what was built through the builder differs")
-	}
+	rows := compare.Compare(readBinpkgs(t, lappy, "here"), readBinpkgs(t, lappy, "again"), readBinpkgs(t, lappy, "builder"))
 	var built []string
 	own := map[string][]string{}
 	for _, r := range rows {
+		if !r.Exact() {
+			t.Errorf("%s differs, and the exit status was %d", r.CPV, res.code)
+		}
 		built = append(built, r.CPV)
 		for _, d := range r.Own {
 			own[r.CPV] = append(own[r.CPV], d.Place)
@@ -92,9 +75,19 @@ func TestExact(t *testing.T) {
 	}
 }
 
-func readBinpkgs(t *testing.T, h *lab.Host, pkgdir string) map[string]*compare.Package {
+// exactness puts the program of `make exactness` on a host.
+func exactness(t *testing.T, h *lab.Host) {
 	t.Helper()
-	all, err := compare.ReadDir(h.Path(pkgdir))
+	build := exec.Command("go", "build", "-o", h.Path("/usr/local/bin/exactness"), "lantage/test/exactness")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building exactness: %v\n%s", err, out)
+	}
+}
+
+func readBinpkgs(t *testing.T, h *lab.Host, round string) map[string]*compare.Package {
+	t.Helper()
+	all, err := compare.ReadDir(h.Path("/var/cache/exactness/" + round))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func Read(name string) (*Package, error) {
 func ReadDir(dir string) (map[string]*Package, error) {
 	all := make(map[string]*Package)
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || !isBinpkg(d.Name()) {
+		if err != nil || !d.Type().IsRegular() || !IsBinpkg(d.Name()) {
 			return err
 		}
 		p, err := Read(name)
@@ -74,7 +74,8 @@ func ReadDir(dir string) (map[string]*Package, error) {
 	return all, err
 }
 
-func isBinpkg(name string) bool {
+// IsBinpkg reports whether a file of that name is a binpkg.
+func IsBinpkg(name string) bool {
 	for _, ext := range []string{".gpkg.tar", ".xpak", ".tbz2"} {
 		if strings.HasSuffix(name, ext) {
 			return true

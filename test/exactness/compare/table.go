@@ -54,12 +54,12 @@ func Compare(first, second, third map[string]*Package) []Row {
 	return rows
 }
 
-// Print prints the rows as a table, and below it each difference; it reports whether all rows are exact.
+// Print prints the rows as a table, and below it each difference; it reports whether there are rows and all are exact.
 func Print(w io.Writer, rows []Row) (exact bool, err error) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "PACKAGE\tFILES\tBYTES\tBY ITSELF\tTHROUGH THE BUILDER")
 	var details strings.Builder
-	exact = true
+	exact = len(rows) > 0
 	for _, r := range rows {
 		own, builder := verdict(r.Own, "reproducible", &details, r.CPV+", two builds here"), ""
 		switch {
