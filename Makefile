@@ -13,7 +13,7 @@ GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 2000x
 
-.PHONY: all build test lint unit fuzz e2e demo bench lab lab-down setup base install uninstall dist clean
+.PHONY: all build test lint unit fuzz e2e demo bench exactness lab lab-down setup base install uninstall dist clean
 
 all: build
 
@@ -63,6 +63,19 @@ demo: base build
 
 bench: base build
 	$(GO) run ./test/bench
+
+# On a client: what the builder makes of these packages is compared with what emerge makes here. The words after the goal are
+# atoms. ATOMS="=app-misc/jq-1.7.1" is for those that make would read otherwise, LANTAGE_FLAGS="--builder=tower" for lantage's own flags.
+ifeq (exactness,$(firstword $(MAKECMDGOALS)))
+ATOMS ?= $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
+.DEFAULT:
+	@:
+endif
+
+exactness: export ATOMS := $(ATOMS)
+exactness: export LANTAGE_FLAGS := $(LANTAGE_FLAGS)
+exactness: build
+	@set -f; $(GO) run ./test/exactness ./lantage $$LANTAGE_FLAGS -- $$ATOMS
 
 lab: base build
 	$(GO) run ./test/lab/cmd/lab up

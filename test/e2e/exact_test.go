@@ -31,7 +31,7 @@ var irreproducible = map[string][]string{
 func TestExact(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, lab.HostSpec{Name: "tower", Foreign: true}, lab.HostSpec{Name: "lappy", Files: map[string]string{
-		"make.conf":       clientConf("shout", "lappy") + "MAKEOPTS=\"-j3\"\nFEATURES=\"-sandbox -usersandbox -merge-sync -ipc-sandbox -pid-sandbox\"\n",
+		"make.conf":       clientConf("shout", "lappy") + "FEATURES=\"-sandbox -usersandbox -merge-sync -ipc-sandbox -pid-sandbox\"\n",
 		"env/lab":         "LAB_MB=1\nLAB_SLEEP=0\nLAB_NOTE=exact\n",
 		"package.env/lab": "*/* lab\n",
 	}})

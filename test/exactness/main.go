@@ -152,8 +152,11 @@ func build(ctx context.Context, dir string, round int, argv []string, say func(s
 	}
 	if err != nil && !found {
 		said, _ := os.ReadFile(log.Name())
-		return fmt.Errorf("%s failed: %w; it said:\n%s\nBuild dependencies must be there: emerge --oneshot --onlydeps ATOM…",
-			title, err, lastLines(string(said), 30))
+		advice := ""
+		if strings.Contains(string(said), "--buildpkgonly requires all dependencies to be merged") {
+			advice = "\nMerge what they need to be built first: emerge --oneshot --onlydeps ATOM…"
+		}
+		return fmt.Errorf("%s failed: %w; it said:\n%s%s", title, err, lastLines(string(said), 30), advice)
 	}
 	how := "done"
 	if err != nil {

@@ -26,6 +26,7 @@ var Ignored = []Rule{
 	{Place: "environment FEATURES", What: machineFeatures, Reason: "likewise", normal: features},
 	{Place: "environment PORTAGE_FEATURES", What: machineFeatures, Reason: "likewise", normal: features},
 	{Place: "environment PORTAGE_COMPRESSION_COMMAND", What: "the number of threads", Reason: "the builder has other cores", normal: threads},
+	{Place: "environment GNUMAKEFLAGS", Reason: "how busy make may keep that machine, as MAKEOPTS, which Portage does not record"},
 	{Place: "environment PORTAGE_LOG_FILE_SEP", Reason: "where the builder's logs lie"},
 	{Place: "environment PORTAGE_NICENESS", Reason: "how important a build is on that machine"},
 	{Place: "metadata NEEDED", What: "the order of the lines", Reason: "scanelf lists files as the file system does", normal: sortedLines},

@@ -20,9 +20,14 @@ machine() {
 	echo "sorted $(printf '%s\n' b A a B | sort | tr -d '\n')"
 	echo "limits $(ulimit -c) $(ulimit -s)"
 	# But for what is about the run of emerge, or about the machine and told elsewhere.
-	env | grep -Ev '^(EBUILD_MASTER_PID|FEATURES|MAKEOPTS|MERGE_TYPE|NOCOLOR|NO_COLOR|PKGDIR|PORTAGE_[A-Z_]*|TERM|_)=' | sort
+	env | grep -Ev '^(EBUILD_MASTER_PID|FEATURES|GNUMAKEFLAGS|MAKEOPTS|MERGE_TYPE|NOCOLOR|NO_COLOR|OLDPWD|PKGDIR|PORTAGE_[A-Z_]*|TERM|_)=' | sort
 	"${CHOST}-gcc" ${CFLAGS} -Q --help=target --help=params | cksum
 	"${CHOST}-gcc" ${CFLAGS} -dM -E -x c /dev/null | sort
+}
+
+# In the other phases FEATURES=network-sandbox calls every machine "localhost".
+pkg_setup() {
+	[[ ${MERGE_TYPE} == binary ]] || machine > "${T}"/setup || die
 }
 
 src_configure() {
@@ -36,7 +41,7 @@ src_compile() {
 src_install() {
 	machine > "${T}"/install || die
 	insinto /usr/share/lab-machine
-	doins configure compile "${T}"/install
+	doins configure compile "${T}"/setup "${T}"/install
 	mkdir "${ED}"/usr/share/lab-machine/by-umask || die
 	: > "${ED}"/usr/share/lab-machine/by-umask/file || die
 }
