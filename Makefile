@@ -13,7 +13,8 @@ GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 2000x
 
-.PHONY: all build test lint unit packages discovery fuzz e2e demo bench exactness lab lab-down setup base install uninstall dist clean
+.PHONY: all build test lint unit packages discovery fuzz e2e demo bench exactness lab lab-down setup base install uninstall \
+	dist clean
 
 all: build
 
@@ -74,8 +75,9 @@ demo: base build
 bench: base build
 	$(GO) run ./test/bench
 
-# On a client: what the builder makes of these packages is compared with what emerge makes here. The words after the goal are
-# atoms. ATOMS="=app-misc/jq-1.7.1" is for those that make would read otherwise, LANTAGE_FLAGS="--builder=tower" for lantage's own flags.
+# On a client: what the builder makes of these packages is compared with what emerge makes here. The words after the goal
+# are atoms. ATOMS="=app-misc/jq-1.7.1" is for those that make would read otherwise, LANTAGE_FLAGS="--builder=tower" for
+# lantage's own flags.
 ifeq (exactness,$(firstword $(MAKECMDGOALS)))
 ATOMS ?= $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
 .DEFAULT:

@@ -117,7 +117,9 @@ func TestDiff(t *testing.T) {
 		{"an owner", func(b *build) { b.entries[1].Uid = 250 }, []string{"/a: owner"}},
 		{"a group", func(b *build) { b.entries[3].Gid = 250 }, []string{"/l: owner"}},
 		{"an owner's name", func(b *build) { b.entries[1].Uname = "portage" }, []string{"/a: owner"}},
-		{"an attribute", func(b *build) { b.entries[1].PAXRecords = map[string]string{"SCHILY.xattr.user.lab": "2"} }, []string{"/a: attribute user.lab"}},
+		{"an attribute", func(b *build) {
+			b.entries[1].PAXRecords = map[string]string{"SCHILY.xattr.user.lab": "2"}
+		}, []string{"/a: attribute user.lab"}},
 		{"no attribute", func(b *build) { b.entries[1].PAXRecords = nil }, []string{"/a: attribute user.lab"}},
 		{"a link's target", func(b *build) { b.entries[3].Linkname = "b" }, []string{"/l: target"}},
 		{"a device", func(b *build) { b.entries[4].Devminor = 5 }, []string{"/n: device"}},

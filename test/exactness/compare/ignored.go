@@ -25,11 +25,11 @@ var Ignored = []Rule{
 	{Place: "metadata FEATURES", What: machineFeatures, Reason: "about the machine that builds", normal: features},
 	{Place: "environment FEATURES", What: machineFeatures, Reason: "likewise", normal: features},
 	{Place: "environment PORTAGE_FEATURES", What: machineFeatures, Reason: "likewise", normal: features},
-	{Place: "environment PORTAGE_COMPRESSION_COMMAND", What: "the number of threads", Reason: "the builder has other cores", normal: threads},
+	{Place: "environment PORTAGE_COMPRESSION_COMMAND", What: "the number of threads", Reason: "it has other cores", normal: threads},
 	{Place: "environment GNUMAKEFLAGS", Reason: "how busy make may keep that machine, as MAKEOPTS, which Portage does not record"},
 	{Place: "environment PORTAGE_LOG_FILE_SEP", Reason: "where the builder's logs lie"},
 	{Place: "environment PORTAGE_NICENESS", Reason: "how important a build is on that machine"},
-	{Place: "metadata NEEDED", What: "the order of the lines", Reason: "scanelf lists files as the file system does", normal: sortedLines},
+	{Place: "metadata NEEDED", What: "the order of the lines", Reason: "that in which a file system lists files", normal: sortedLines},
 	{Place: "metadata NEEDED.ELF.2", What: "the order of the lines", Reason: "likewise", normal: sortedLines},
 }
 
