@@ -39,6 +39,8 @@ type Job struct {
 
 	// Distfiles are what the job may use of those that clients sent.
 	Distfiles []gentoo.Distfile
+	// HostName is what the machine is called inside; empty: as this one.
+	HostName string
 	// Root is the copy of the client's root that the job is built on; nil: it is built on Base.
 	Root *Root
 	// Revisions are states of the client's repositories, by name: the job is declined unless the base's are in the same.

@@ -19,6 +19,11 @@ func initMain() (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if spec.HostName != "" { // builds write it into what they make
+		if err := unix.Sethostname([]byte(spec.HostName)); err != nil {
+			return 0, fmt.Errorf("cannot call the build root %q: %w", spec.HostName, err)
+		}
+	}
 	if err := enterRoot(); err != nil {
 		return 0, err
 	}

@@ -151,7 +151,7 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &rootSpec{Dir: job.Dir, Inputs: job.Inputs, FirstID: first, Layers: layers}
+	s := &rootSpec{Dir: job.Dir, Inputs: job.Inputs, FirstID: first, Layers: layers, HostName: job.HostName}
 	s.MaskDirs, s.Remove = base.Masks()
 	if err := s.prepare(); err != nil {
 		return nil, err

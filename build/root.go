@@ -28,6 +28,7 @@ type rootSpec struct {
 	Files    []plainFile // files that are there inside instead
 	Inputs   string      // of the job, with files that have another content inside; see resolved.go
 	MakeConf string      // appended to the client's make.conf
+	HostName string      // empty: the builder's
 	Argv     []string    // none: nothing is run
 	Env      []string
 }

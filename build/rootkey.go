@@ -59,6 +59,7 @@ func (r *rootReader) key(job Job) (string, error) {
 		r.sum = sha256.New()
 	}
 	hashEnv(r.sum, job)
+	fmt.Fprintf(r.sum, "host name %q\n", job.HostName)
 	if err := hashResolved(r.sum, job.Inputs); err != nil {
 		return "", err
 	}

@@ -75,6 +75,9 @@ func setupMain() (int, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return 0, fmt.Errorf("cannot make the mounts private: %w", err)
 	}
+	// A user namespace may mount a proc only where a whole one is to be seen, which that of a container (lxcfs, say, over
+	// /proc/cpuinfo) is not. Where the kernel refuses this one, too, init says so.
+	_ = unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	userns, stop, err := holdUserNamespace(spec.FirstID)
 	if err != nil {
 		return 0, err

@@ -18,6 +18,7 @@ var (
 	variableRE = regexp.MustCompile(`^[A-Z][A-Za-z0-9_]*$`)
 	identityRE = regexp.MustCompile(`^[0-9a-f]{32,128}$`)
 	rootRE     = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	hostNameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`) // no longer than Linux takes it
 	chostRE    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 )
 
@@ -48,6 +49,10 @@ func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
 	}
 	if err := checkMachine(m, self); err != nil {
 		return job, err
+	}
+	// On other bases clients with equal settings share binpkgs, and the build root is called as this machine.
+	if m.Base == wire.BaseClient && hostNameRE.MatchString(m.Client) {
+		job.HostName = m.Client
 	}
 	job.Revisions = revisions(m)
 	if job.Repos, err = checkRepos(m.Repos); err != nil {

@@ -86,7 +86,8 @@ func ReadBinpkg(r io.ReaderAt, size int64, visit func(BinpkgFile) error) error {
 type binpkgReader struct {
 	lim      binpkgLimits
 	visit    func(BinpkgFile) error
-	programs bool // the machine's programs may decompress
+	programs bool                               // the machine's programs may decompress
+	entry    func(*tar.Header, io.Reader) error // takes all of the image instead of visit
 	visitErr error
 }
 
@@ -177,12 +178,18 @@ func (b *binpkgReader) tar(part BinpkgPart, r io.Reader, prefix string, limit in
 		if err != nil {
 			return err
 		}
+		if part == BinpkgImage && b.entry != nil {
+			if err := b.imageEntry(hdr, tr, prefix); err != nil {
+				return err
+			}
+			continue
+		}
 		if hdr.Typeflag != tar.TypeReg || isSparse(hdr) {
 			continue
 		}
 		name, ok := strings.CutPrefix(hdr.Name, prefix)
 		if !ok {
-			return fmt.Errorf("%s is not below %s", shown(hdr.Name), prefix)
+			return errNotBelow(hdr.Name, prefix)
 		}
 		f := BinpkgFile{Part: part, Name: name, Size: hdr.Size, Reader: tr}
 		if part == BinpkgImage {
@@ -218,6 +225,10 @@ func isSparse(hdr *tar.Header) bool {
 		}
 	}
 	return hdr.Typeflag == tar.TypeGNUSparse
+}
+
+func errNotBelow(name, prefix string) error {
+	return fmt.Errorf("%s is not below %s", shown(name), prefix)
 }
 
 func shown(name string) string {

@@ -351,3 +351,55 @@ func FuzzBinpkg(f *testing.F) {
 		}
 	})
 }
+
+// TestReadBinpkgEntries: all that an image has is visited, of a gpkg and of an xpak, by its path below the root.
+func TestReadBinpkgEntries(t *testing.T) {
+	t.Parallel()
+	image := func(prefix string, more ...member) []byte {
+		return tarOf(t, append([]member{
+			{name: prefix, hdr: tar.Header{Typeflag: tar.TypeDir}},
+			{name: prefix + "d/", hdr: tar.Header{Typeflag: tar.TypeDir}},
+			{name: prefix + "d/a", data: "abc", hdr: tar.Header{PAXRecords: map[string]string{"SCHILY.xattr.user.x": "1"}}},
+			{name: prefix + "d/hard", hdr: tar.Header{Typeflag: tar.TypeLink, Linkname: prefix + "d/a"}},
+			{name: prefix + "link", hdr: tar.Header{Typeflag: tar.TypeSymlink, Linkname: "/d/a"}},
+		}, more...)...)
+	}
+	meta := tarOf(t, member{name: "metadata/USE", data: "a"})
+	read := func(file []byte) (got []string, err error) {
+		err = ReadBinpkgEntries(bytes.NewReader(file), int64(len(file)), func(f BinpkgFile) error {
+			got = append(got, f.Name)
+			return nil
+		}, func(hdr *tar.Header, r io.Reader) error {
+			data, err := io.ReadAll(r)
+			got = append(got, fmt.Sprintf("%c %s %s %q %s", hdr.Typeflag, hdr.Name, hdr.Linkname, data, hdr.PAXRecords["SCHILY.xattr.user.x"]))
+			return err
+		})
+		return got, err
+	}
+	want := []string{"USE", `5 .  "" `, `5 d  "" `, `0 d/a  "abc" 1`, `1 d/hard d/a "" `, `2 link /d/a "" `}
+	for name, file := range map[string][]byte{
+		"gpkg": gpkgOf(t, ".zst", zstandard(t, meta), zstandard(t, image("image/"))),
+		"xpak": xpakOf(gzipped(t, image("./")), [2]string{"USE", "a"}),
+	} {
+		got, err := read(file)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+	for _, bad := range []member{
+		{name: "image/../x"},
+		{name: "elsewhere/x"},
+		{name: "image/h", hdr: tar.Header{Typeflag: tar.TypeLink, Linkname: "image/../../x"}},
+	} {
+		if _, err := read(gpkgOf(t, "", meta, image("image/", bad))); err == nil || !strings.Contains(err.Error(), "is not below") {
+			t.Errorf("%s -> %s: %v", bad.name, bad.hdr.Linkname, err)
+		}
+	}
+	stop := errors.New("stop")
+	file := gpkgOf(t, "", meta, image("image/"))
+	err := ReadBinpkgEntries(bytes.NewReader(file), int64(len(file)), func(BinpkgFile) error { return nil },
+		func(*tar.Header, io.Reader) error { return stop })
+	if err != stop {
+		t.Errorf("entry's own error: %v", err)
+	}
+}

@@ -6,7 +6,7 @@ import "time"
 // StreamInputs.
 type Job struct {
 	ID       string    `json:"id"`             // 32 hexadecimal digits, random, chosen by the client
-	Client   string    `json:"client"`         // the client's host name, for people
+	Client   string    `json:"client"`         // the client's host name, for people; with base client that of the build root, too
 	CHOST    string    `json:"chost"`          // as the client's Portage says it
 	Packages []Package `json:"packages"`       // in merge-list order
 	Profile  Profile   `json:"profile"`        // what the client's make.profile points to

@@ -94,11 +94,16 @@ func serve(t *testing.T, h *lab.Host, flags ...string) *daemon {
 
 func startDaemon(t *testing.T, h *lab.Host, flags ...string) *daemon {
 	t.Helper()
-	d := &daemon{t: t, log: newWatched(), done: make(chan struct{})}
 	if !slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, "--bases") }) {
 		flags = append(flags, "--bases=host")
 	}
-	d.cmd = h.Command(context.Background(), "lantage", append([]string{"serve"}, flags...)...)
+	return daemonBy(t, h, h.Command(context.Background(), "lantage", append([]string{"serve"}, flags...)...))
+}
+
+// daemonBy starts the command of a daemon, which ends with the test.
+func daemonBy(t *testing.T, h *lab.Host, cmd *exec.Cmd) *daemon {
+	t.Helper()
+	d := &daemon{t: t, cmd: cmd, log: newWatched(), done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)

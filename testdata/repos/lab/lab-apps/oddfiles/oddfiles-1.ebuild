@@ -56,7 +56,7 @@ src_install() {
 		"%41 percent" \
 		"#hash" \
 		".hidden" \
-		"$(printf 'n%.0s' {1..255})"
+		"$(printf 'n%.0s' {1..251})" # Portage appends "#new" where it merges from another file system
 	do
 		printf '%s' "${name}" > "${ED}/usr/share/lab-odd/${name}" || die
 	done
