@@ -16,7 +16,8 @@ import (
 const (
 	maxFlagFiles = 20_000
 	maxFlagFile  = 1 << 20 // bytes; a larger one is no text of flags
-	maxParents   = 200     // profiles in the chain of one
+	maxFlagBytes = 64 << 20
+	maxParents   = 200 // profiles in the chain of one
 )
 
 // flagFile is a file of Portage's configuration in which compiler flags may be.
@@ -33,6 +34,7 @@ type flagFiles struct {
 
 	in       inputs // knows what of etc/portage is no configuration
 	list     []flagFile
+	bytes    int64
 	seen     map[string]bool // by path without links
 	profiles map[string]bool
 }
@@ -49,6 +51,11 @@ func findFlagFiles(root string, repos []gentoo.Repo) []flagFile {
 		return nil
 	}
 	f.in.portage = dir
+	for _, r := range repos {
+		if location, err := filepath.EvalSymlinks(r.Location); err == nil {
+			f.in.repos = append(f.in.repos, location)
+		}
+	}
 	f.add(filepath.Join(root, "etc/portage"), 0)
 	f.add(filepath.Join(root, "etc/make.conf"), 0)
 	f.profile(filepath.Join(root, "etc/portage/make.profile"))
@@ -81,6 +88,9 @@ func (f *flagFiles) take(name, path string, depth int) {
 	}
 	f.seen[path] = true
 	if info.IsDir() {
+		if !f.in.mayFollow(path) { // a link to the middle of somewhere else
+			return
+		}
 		entries, _ := os.ReadDir(path)
 		for _, e := range entries {
 			if !f.leftOut(filepath.Join(path, e.Name())) { // by the name of a link, too: make.profile
@@ -89,9 +99,10 @@ func (f *flagFiles) take(name, path string, depth int) {
 		}
 		return
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxFlagFile {
+	if !info.Mode().IsRegular() || info.Size() > maxFlagFile || f.bytes+info.Size() > maxFlagBytes {
 		return
 	}
+	f.bytes += info.Size()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return

@@ -161,10 +161,11 @@ func TestFindFlagFiles(t *testing.T) {
 		"etc/portage/repos.conf/lab.conf": "", "etc/portage/sets/mine": "",
 		"repo/profiles/default/parent": "../base # the first\nlab:other\n:third\n", "repo/profiles/base/make.defaults": "",
 		"repo/profiles/base/parent": "../default\n", "repo/profiles/other/profile.bashrc": "", "repo/profiles/third/bashrc/x": "",
-		"repo/profiles/none/make.defaults": "",
+		"repo/profiles/none/make.defaults": "", "home/x/y": "",
 	})
 	for link, target := range map[string]string{
 		"etc/portage/bashrc": "../../usr/share/linked", "etc/portage/env/loop": "..", "etc/portage/env/gone": "nowhere",
+		"etc/portage/env/away": "../../../home",
 	} {
 		if err := os.Symlink(target, m.path(link)); err != nil {
 			t.Fatal(err)
