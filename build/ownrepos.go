@@ -116,9 +116,9 @@ func agree(ctx context.Context, job Job, repos []repoOnBuilder) error {
 			return fmt.Errorf("the state of the repository %q: %w", want.Name, err)
 		}
 		if have != state {
-			return &DeclineError{fmt.Sprintf("its repository %q is in another state (%s) than this machine's (%s), so it would not "+
-				"build the same packages. Bring both to one state (emaint sync -r %[1]s on both), or build in a copy of this machine's "+
-				"own root (--base client, as root), or build there all the same (--ignore-revisions)",
+			return &DeclineError{fmt.Sprintf("its repository %q is in another state (%s) than this machine's (%s): sync both "+
+				"(emaint sync -r %[1]s on both), or build in a copy of this machine's root (--base client, as root), or on the "+
+				"builder's all the same (--ignore-revisions)",
 				want.Name, gentoo.ShortRevision(have), gentoo.ShortRevision(state))}
 		}
 	}

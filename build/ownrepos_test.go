@@ -114,8 +114,8 @@ func TestAgree(t *testing.T) {
 			t.Errorf("%s: %v is not a refusal", name, err)
 			continue
 		}
-		if n := len(err.Error()); n > 500 { // what a client is told of a package
-			t.Errorf("%s: the reason has %d bytes, and its end would not arrive", name, n)
+		if n := len(err.Error()); n > 300 { // a client shows one line
+			t.Errorf("%s: the reason has %d bytes, and its end would not be seen", name, n)
 		}
 		for _, text := range c.says {
 			if !strings.Contains(err.Error(), text) {

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"lantage/gentoo"
 	"lantage/wire"
@@ -95,7 +96,7 @@ func (o *overlayRoom) measure(ctx context.Context, dir string) error {
 		if d.Type() == fs.ModeSymlink {
 			return checkLink(root, name)
 		}
-		f, err := root.Open(name)
+		f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // what was a file may be a fifo now
 		if err != nil {
 			return err
 		}

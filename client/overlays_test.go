@@ -50,6 +50,9 @@ func members(t *testing.T, data []byte) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, twice := got[h.Name]; twice {
+			t.Errorf("%s is there twice", h.Name)
+		}
 		switch h.Typeflag {
 		case tar.TypeReg:
 			b, _ := io.ReadAll(r)

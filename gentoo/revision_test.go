@@ -203,6 +203,13 @@ func TestRevisionBySync(t *testing.T) {
 	if got := r.state(); got != "commit "+head {
 		t.Errorf("a copy of the commit %s has the state %q", head, got)
 	}
+	edited := newTestRepo(t)
+	edited.write("metadata/timestamp.commit", head+"\n")
+	edited.commit()
+	edited.write("eclass/x.eclass", "y\n")
+	if got := edited.state(); !OnlyContents(got) {
+		t.Errorf("of a git repository with a stamp, and a file that was edited, the state is %q", got)
+	}
 	r.write("metadata/timestamp.commit", "no hash\n")
 	r.write("metadata/timestamp.chk", "\x1b[2J"+strings.Repeat("x", 9999))
 	if got := r.state(); len(got) > 200 || strings.Contains(got, "\x1b") {
