@@ -20,6 +20,29 @@ func clientOf(identity string) string {
 	return fmt.Sprintf("%x", sum[:16])
 }
 
+// How long a sync waits for the one before it, and how often it looks. A client that was interrupted and comes again at once may
+// be here before the end of its old connection is.
+const (
+	syncPatience = 5 * time.Second
+	syncLook     = 20 * time.Millisecond
+)
+
+// beginSync begins a sync as soon as no other of this client's runs; the error is rootfs.ErrBusy if that goes on.
+func beginSync(ctx context.Context, roots *rootfs.Store, client string, about rootfs.About) (*rootfs.Receiver, error) {
+	giveUp := time.Now().Add(syncPatience)
+	for {
+		r, err := roots.Begin(client, about)
+		if !errors.Is(err, rootfs.ErrBusy) || time.Now().After(giveUp) {
+			return r, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(syncLook):
+		}
+	}
+}
+
 // checkSync judges what a client says of itself.
 func checkSync(m wire.Sync, self wire.Hello) error {
 	switch {
@@ -67,7 +90,7 @@ func (ss *session) sync(ctx context.Context, f wire.Frame) (wire.Frame, error) {
 		return f, err
 	}
 	about := rootfs.About{Name: m.Client, Address: hostOf(ss.addr), CHOST: m.CHOST}
-	r, err := roots.Begin(client, about)
+	r, err := beginSync(ctx, roots, client, about)
 	if errors.Is(err, rootfs.ErrBusy) {
 		return f, wire.Errorf(wire.CodeBusy, "another sync of this machine's root runs on %s; try again when it has ended",
 			ss.server.Hello.Name)
