@@ -34,6 +34,7 @@ type Job struct {
 	Repos    []gentoo.Repo    // the client's, with the locations of its repos.conf
 	Base     string           // the name of the base asked for; empty: the preferred one
 	Env      []string         // NAME=value: the client's Portage variables that change what is built
+	Clear    []string         // variables that are empty in the build root, since the client's value is not for it
 	Nodeps   bool             // build without what the packages ask for
 	Log      string           // file that takes all build logs, each line prefixed with its package
 

@@ -58,7 +58,7 @@ func TestEmergeArgv(t *testing.T) {
 }
 
 func TestEmergeEnv(t *testing.T) {
-	env := emergeEnv([]string{"USE=shout", "FEATURES=test getbinpkg"}, distDirs{}, func(name string) string { return "of " + name })
+	env := emergeEnv(Job{Env: []string{"USE=shout", "FEATURES=test getbinpkg"}}, distDirs{}, func(name string) string { return "of " + name })
 	features := ""
 	for _, v := range env {
 		if f, ok := strings.CutPrefix(v, "FEATURES="); ok {
@@ -78,7 +78,7 @@ func TestEmergeEnv(t *testing.T) {
 // nothing of the client's is.
 func TestBuilderVariables(t *testing.T) {
 	set := map[string]bool{}
-	for _, v := range emergeEnv([]string{"USE=shout"}, distDirs{}, func(string) string { return "" }) {
+	for _, v := range emergeEnv(Job{Env: []string{"USE=shout"}, Clear: gentoo.SeenByBuilds()}, distDirs{}, func(string) string { return "" }) {
 		name, _, _ := strings.Cut(v, "=")
 		set[name] = true
 		if whose := gentoo.WhoseVariable(name); whose == gentoo.Client && name != "USE" && name != "FEATURES" {

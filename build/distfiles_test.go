@@ -189,7 +189,7 @@ func TestCollectSent(t *testing.T) {
 }
 
 func TestEmergeEnvDistdirs(t *testing.T) {
-	env := emergeEnv([]string{"FEATURES=-distlocks"}, distDirs{readOnly: []string{"/a", "/b"}, fetch: "once "}, os.Getenv)
+	env := emergeEnv(Job{Env: []string{"FEATURES=-distlocks"}}, distDirs{readOnly: []string{"/a", "/b"}, fetch: "once "}, os.Getenv)
 	for _, want := range []string{"PORTAGE_RO_DISTDIRS=/a /b", "FETCHCOMMAND=once " + fetchCommand, "RESUMECOMMAND_RSYNC=once " + fetchRsync} {
 		if !slices.Contains(env, want) {
 			t.Errorf("there is no %s in %q", want, env)

@@ -2,6 +2,7 @@ package build
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"lantage/gentoo"
@@ -106,8 +107,8 @@ func rootEnv(dist distDirs, getenv func(string) string) []string {
 		"FETCH_WRAPPER=", "PORTAGE_CHECKSUM_FILTER=", "PORTAGE_FETCH_CHECKSUM_TRY_MIRRORS=5", "PORTAGE_FETCH_RESUME_MIN_SIZE=350K",
 		"PORTAGE_SSH_OPTS=",
 
-		"CCACHE_DIR=" + insideTmpDir + "/ccache", "CCACHE_DISABLE=1", "RUSTC_WRAPPER=",
-		"PORTAGE_NICENESS=10", "PORTAGE_IONICE_COMMAND=", "PORTAGE_SCHEDULING_POLICY=",
+		"CCACHE_DIR=" + insideTmpDir + "/ccache", "CCACHE_DISABLE=1",
+		"PORTAGE_NICENESS=10", "PORTAGE_IONICE_COMMAND=",
 		"PORTAGE_USERNAME=portage", "PORTAGE_GRPNAME=portage",
 		"CLEAN_DELAY=0", "EMERGE_WARNING_DELAY=0",
 	}
@@ -117,7 +118,8 @@ func rootEnv(dist distDirs, getenv func(string) string) []string {
 	}
 	env = append(env, "FETCHCOMMAND_RSYNC="+dist.fetch+fetchRsync, "RESUMECOMMAND_RSYNC="+dist.fetch+fetchRsync)
 	for _, name := range proxies {
-		if value := getenv(name); value != "" || gentoo.WhoseVariable(name) == gentoo.Builder {
+		always := gentoo.WhoseVariable(name) == gentoo.Builder && !slices.Contains(gentoo.SeenByBuilds(), name)
+		if value := getenv(name); value != "" || always {
 			env = append(env, name+"="+value)
 		}
 	}
@@ -126,10 +128,10 @@ func rootEnv(dist distDirs, getenv func(string) string) []string {
 
 // emergeEnv is the environment of the job's emerge: the client's variables, then what this builder decides; getenv is its own
 // environment. Variables of the environment win over make.conf and package.env.
-func emergeEnv(client []string, dist distDirs, getenv func(string) string) []string {
+func emergeEnv(job Job, dist distDirs, getenv func(string) string) []string {
 	features := gentoo.BuilderFeatures()
 	var env []string
-	for _, v := range client {
+	for _, v := range job.Env {
 		if f, ok := strings.CutPrefix(v, "FEATURES="); ok {
 			features = f + " " + features
 			continue
@@ -137,6 +139,9 @@ func emergeEnv(client []string, dist distDirs, getenv func(string) string) []str
 		env = append(env, v)
 	}
 	env = append(env, baseEnv()...) // of equal names the last counts
+	for _, name := range job.Clear {
+		env = append(env, name+"=")
+	}
 	return append(append(env, "FEATURES="+features), rootEnv(dist, getenv)...)
 }
 

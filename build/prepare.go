@@ -182,7 +182,7 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 	s.MakeConf = makeConfTail(processes)
 	// Each of the packages that build has make busy already, so the load may well pass the number of cores.
 	s.Argv = emergeArgv(a.pkgs, job.Nodeps, jobs, 2*max(1, r.Cores))
-	s.Env = emergeEnv(job.Env, dist, os.Getenv)
+	s.Env = emergeEnv(job, dist, os.Getenv)
 	return s, nil
 }
 

@@ -42,7 +42,7 @@ var factsScript string
 // language.
 func queryFacts(ctx context.Context, t *tools, pkgs []gentoo.Package) (map[gentoo.CPV]facts, error) {
 	found := make(map[gentoo.CPV]facts, len(pkgs))
-	args := []string{"-c", factsScript, factVariables}
+	args := []string{"-c", factsScript, factVariables + " " + strings.Join(gentoo.SeenByBuilds(), " ")}
 	for _, p := range pkgs {
 		if gentoo.ValidRepoName(p.Repo) && p.Root == "" {
 			args = append(args, p.CPV.String()+"::"+p.Repo)

@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"lantage/gentoo"
@@ -17,6 +18,16 @@ type plan struct {
 	send     []gentoo.Package
 	stay     []staying
 	nodeps   bool // emerge's option, which a builder must hear of
+}
+
+// seenByBuilds are the variables of gentoo.SeenByBuilds that this machine sets for some package that a builder builds.
+func (p *plan) seenByBuilds() (names []string) {
+	for _, name := range gentoo.SeenByBuilds() {
+		if slices.ContainsFunc(p.send, func(pkg gentoo.Package) bool { return p.facts[pkg.CPV].Vars[name] != "" }) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // nothing reports whether there is nothing to merge or to remove.

@@ -89,7 +89,7 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 // newJob is the message that asks for a plan's packages, and the repositories that go with it.
 func (e *Emerge) newJob(ctx context.Context, sys *system, p *plan, b *builder) ([]overlay, wire.Job) {
 	msg := wire.Job{
-		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose, Base: b.base, Nodeps: p.nodeps,
+		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose, Base: b.base, Nodeps: p.nodeps, Clear: p.seenByBuilds(),
 		Profile: wire.Profile(sys.profiles[0]),
 	}
 	for _, parent := range sys.profiles[1:] {

@@ -26,7 +26,7 @@ var (
 // used that did not pass here. Errors are *wire.Error; their text names the field. Directories are for the
 // caller to fill in.
 func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
-	job := build.Job{ID: m.ID, Base: m.Base, Env: m.Env, Nodeps: m.Nodeps, Profile: gentoo.Profile(m.Profile)}
+	job := build.Job{ID: m.ID, Base: m.Base, Env: m.Env, Clear: m.Clear, Nodeps: m.Nodeps, Profile: gentoo.Profile(m.Profile)}
 	for _, p := range m.Parents {
 		job.Parents = append(job.Parents, gentoo.Profile(p))
 	}
@@ -46,6 +46,11 @@ func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
 			self.Name, wire.BaseClient)
 	case m.Base == wire.BaseClient && (!identityRE.MatchString(m.Identity) || !rootRE.MatchString(m.Root)):
 		return job, bad("the base %s needs an identity and a root", m.Base)
+	}
+	for _, name := range m.Clear {
+		if !slices.Contains(gentoo.SeenByBuilds(), name) {
+			return job, bad("clear: %.40q is not a variable of the builder's that builds see", name)
+		}
 	}
 	if err := checkMachine(m, self); err != nil {
 		return job, err

@@ -111,3 +111,9 @@ func ChangesBuild(name string) bool {
 
 // BuilderVariables are the names that have to be set in a build root.
 func BuilderVariables() []string { return names(variableTable, Builder) }
+
+// SeenByBuilds are those of the builder's variables that what is built can see, and that are set for nothing but to hide the
+// client's value: they are set, empty, only where it has one.
+func SeenByBuilds() []string {
+	return []string{"PORTAGE_SCHEDULING_POLICY", "RSYNC_PROXY", "RUSTC_WRAPPER"}
+}

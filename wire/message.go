@@ -18,6 +18,8 @@ type Job struct {
 	// Of the base client: whose copy, and the digest of the list that it must have.
 	Identity string `json:"identity,omitempty"`
 	Root     string `json:"root,omitempty"`
+	// Clear are those of gentoo.SeenByBuilds that the client's configuration sets for some package.
+	Clear []string `json:"clear,omitempty"`
 	// Nodeps is emerge's option: the packages are built with what is there, without what they ask for.
 	Nodeps bool `json:"nodeps,omitempty"`
 	// Parents are the further profiles where the client's make.profile is a directory that names several.

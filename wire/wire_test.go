@@ -277,7 +277,7 @@ func TestMessagesRoundTrip(t *testing.T) {
 			Profile{"gentoo", "x"},
 			[]Repo{{"gentoo", "/r", "r1"}},
 			[]string{"USE=x"},
-			"host", true, "i", "r", true,
+			"host", true, "i", "r", []string{"RUSTC_WRAPPER"}, true,
 			[]Profile{{"lab", "y"}},
 		},
 		&Sync{"i", "laptop", "x86_64-pc-linux-gnu", true}, &Copy{"d", "f", 1, 2, true}, &List{"d"}, &Wants{1, 2, 3}, &Commit{"f"},

@@ -115,7 +115,7 @@ func binpkgs(t *testing.T, h *lab.Host) (list []string) {
 	top := h.Path("/var/cache/binpkgs")
 	err := filepath.WalkDir(top, func(path string, e os.DirEntry, err error) error {
 		name := strings.TrimPrefix(path, top+"/")
-		if err == nil && !e.IsDir() && name != "Packages" && name != "Packages.gz" {
+		if err == nil && !e.IsDir() && name != "Packages" && name != "Packages.gz" && !strings.HasSuffix(name, ".provenance.json") {
 			list = append(list, name)
 		}
 		return err

@@ -126,7 +126,7 @@ func TestSettingsAct(t *testing.T) {
 
 	// Without --nodeps the builder merges the tool first, as emerge does at home.
 	t.Run("nodeps", func(t *testing.T) {
-		lantage(t, lappy, "--no-fallback", "--base=host", "emerge", "-1", "--nodeps", "lab-apps/tooled").ok(t).
+		lantage(t, lappy, "--no-fallback", "--base=host", "--remote=tooled", "emerge", "-1", "--nodeps", "lab-apps/tooled").ok(t).
 			says(t, "lab-apps/tooled-1 built in").saysNot(t, "lab-tools/gen")
 		in(t, lappy, nil, "cat", "/usr/share/lab-tooled/tool").ok(t).says(t, "tool: none")
 	})

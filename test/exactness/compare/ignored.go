@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"lantage/gentoo"
 )
 
 // Rule says that builds may differ at a place, or in what.
@@ -48,17 +50,16 @@ func sortedLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// machineFeatures are the FEATURES that say how a machine builds, fetches, logs and signs, and not what comes of it.
-const machineFeatures = "binpkg-logs binpkg-multi-instance binpkg-request-signature binpkg-signing buildpkg buildsyspkg candy " +
-	"ccache clean-logs compress-build-logs distcc distcc-pump downgrade-backup fail-clean getbinpkg icecream ipc-sandbox " +
-	"keeptemp keepwork merge-sync merge-wait news noclean notitles parallel-fetch parallel-install pid-sandbox " +
-	"split-elog split-log unmerge-backup unmerge-logs webrsync-gpg"
+// machineFeatures is what may differ in a value with FEATURES.
+const machineFeatures = "those that are the builder's, or off there (README, tables)"
 
-// features takes the words about the machine out of a value with FEATURES, and sorts the others.
+// features takes the words that are not the client's out of a value with FEATURES, and sorts the others.
 func features(s string) string {
-	machine := strings.Fields(machineFeatures)
 	words := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '"' || r == '\n' })
-	words = slices.DeleteFunc(words, func(w string) bool { return slices.Contains(machine, w) })
+	words = slices.DeleteFunc(words, func(w string) bool {
+		whose := gentoo.WhoseFeature(w)
+		return whose == gentoo.Builder || whose == gentoo.Off
+	})
 	slices.Sort(words)
 	return strings.Join(words, " ")
 }
