@@ -107,7 +107,7 @@ func rootEnv(dist distDirs, getenv func(string) string) []string {
 		"FETCH_WRAPPER=", "PORTAGE_CHECKSUM_FILTER=", "PORTAGE_FETCH_CHECKSUM_TRY_MIRRORS=5", "PORTAGE_FETCH_RESUME_MIN_SIZE=350K",
 		"PORTAGE_SSH_OPTS=",
 
-		"CCACHE_DIR=" + insideTmpDir + "/ccache", "CCACHE_DISABLE=1",
+		"CCACHE_DISABLE=1",
 		"PORTAGE_NICENESS=10", "PORTAGE_IONICE_COMMAND=",
 		"PORTAGE_USERNAME=portage", "PORTAGE_GRPNAME=portage",
 		"CLEAN_DELAY=0", "EMERGE_WARNING_DELAY=0",
@@ -146,8 +146,8 @@ func emergeEnv(job Job, dist distDirs, getenv func(string) string) []string {
 }
 
 // makeConfTail is appended to the client's make.conf. MAKEOPTS belongs there and not in the environment, so
-// that a package.env with MAKEOPTS=-j1 for one package still acts; MAKEFLAGS could say the same to make. PORTAGE_NICENESS
+// that a package.env with MAKEOPTS=-j1 for one package still acts. PORTAGE_NICENESS
 // keeps a desktop that is busy with other things usable; a limit of the load would rather starve the builds.
 func makeConfTail(processes int) string {
-	return fmt.Sprintf("\n# Appended by lantage for this builder.\nMAKEOPTS=\"-j%d\"\nMAKEFLAGS=\"\"\n", processes)
+	return fmt.Sprintf("\n# Appended by lantage for this builder.\nMAKEOPTS=\"-j%d\"\n", processes)
 }

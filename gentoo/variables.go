@@ -115,5 +115,7 @@ func BuilderVariables() []string { return names(variableTable, Builder) }
 // SeenByBuilds are those of the builder's variables that what is built can see, and that are set for nothing but to hide the
 // client's value: they are set, empty, only where it has one.
 func SeenByBuilds() []string {
-	return []string{"PORTAGE_SCHEDULING_POLICY", "RSYNC_PROXY", "RUSTC_WRAPPER"}
+	return []string{
+		"CCACHE_DIR", "MAKEFLAGS", "PORTAGE_SCHEDULING_POLICY", "RSYNC_PROXY", "RUSTC_WRAPPER", "ftp_proxy", "http_proxy", "https_proxy",
+	}
 }

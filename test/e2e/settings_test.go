@@ -118,7 +118,7 @@ func TestSettingsAct(t *testing.T) {
 			}
 			in(t, lappy, nil, "ls", "/var/cache/mine/binpkgs/lab-apps").ok(t).says(t, "settings")
 			in(t, lappy, nil, "cat", "/usr/share/lab-settings/builder").ok(t).
-				says(t, "makeopts: -j", "tmpdir: /var/tmp\n", "ccache: /var/tmp/ccache 1\n", "features: distlocks \n",
+				says(t, "makeopts: -j", "tmpdir: /var/tmp\n", "ccache:  1\n", "features: distlocks \n",
 					"nice: 10\n", "policy: 0\n", "ionice: \n", "proxy: \n", "user: portage portage\n").
 				saysNot(t, "77", "66", "mine", "nowhere", "192.0.2.1", "here")
 		})
