@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,11 +41,26 @@ type OwnBase interface {
 
 // adapted is a job as it is built on a base.
 type adapted struct {
-	pkgs      []Package       // what is built, in order
-	declined  []PackageReport // what cannot be, and why
-	pkgDir    string          // the job's PKGDIR, below the builder's directory for them: a build settings key, see key.go
-	binds     []bind          // what the base does not have
-	roDistDir string          // where distfiles of the base are seen inside, if there are any
+	pkgs      []Package                             // what is built, in order
+	declined  []PackageReport                       // what cannot be, and why
+	pkgDir    string                                // the job's PKGDIR, below the builder's directory for them: a build settings key, see key.go
+	binds     []bind                                // what the base does not have
+	key       func(context.Context) (string, error) // computes pkgDir anew; nil: the base does not change
+	roDistDir string                                // where distfiles of the base are seen inside, if there are any
+}
+
+// still says that the base's repositories are no longer what they were when the job was adapted.
+func (a adapted) still(ctx context.Context) error {
+	if a.key == nil {
+		return nil
+	}
+	switch now, err := a.key(ctx); {
+	case err != nil:
+		return err
+	case now != a.pkgDir:
+		return errors.New("the builder's repositories were changed while the job ran: what it builds from now on is not trusted")
+	}
+	return nil
 }
 
 // Layer is one read-only tree of a base.

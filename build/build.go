@@ -148,18 +148,14 @@ func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, er
 			return Report{}, err
 		}
 	}
-	a, err := base.adapt(ctx, job)
+	a, unlock, err := r.adaptAndLock(ctx, base, job)
 	if err != nil {
 		return Report{}, err
 	}
+	defer unlock()
 	if len(a.pkgs) == 0 {
 		return Report{Packages: a.declined}, nil
 	}
-	unlock, ok := r.keys.lock(a.pkgDir, ctx.Done())
-	if !ok {
-		return Report{}, ctx.Err()
-	}
-	defer unlock()
 	letGo, err := holdPkgDir(r.pkgDir(a))
 	if err != nil {
 		return Report{}, err
@@ -176,9 +172,28 @@ func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, er
 			r.Logger.Warn("a build root could not be removed", "job", job.ID, "error", err)
 		}
 	}()
-	report, err := r.emerge(ctx, job, base, spec, r.pkgDir(a), a.pkgs, emit)
+	report, err := r.emerge(ctx, job, base, spec, a, emit)
 	report.Packages = inOrder(job, append(report.Packages, a.declined...))
 	return report, err
+}
+
+// adaptAndLock has the base adapt the job, and locks the PKGDIR that it then has. Repositories may be synchronised while that
+// is waited for, so that afterwards it looks again.
+func (r *Runner) adaptAndLock(ctx context.Context, base Base, job Job) (adapted, func(), error) {
+	for {
+		a, err := base.adapt(ctx, job)
+		if err != nil || len(a.pkgs) == 0 {
+			return a, func() {}, err
+		}
+		unlock, ok := r.keys.lock(a.pkgDir, ctx.Done())
+		if !ok {
+			return a, func() {}, ctx.Err()
+		}
+		if err := a.still(ctx); err == nil {
+			return a, unlock, nil
+		}
+		unlock()
+	}
 }
 
 // base returns what a job is built on.
@@ -199,8 +214,9 @@ func (r *Runner) pkgDir(a adapted) string { return filepath.Join(r.StateDir, Pkg
 
 // emerge runs the job's emerge in its build root and follows it.
 func (r *Runner) emerge(
-	ctx context.Context, job Job, base Base, spec *rootSpec, pkgDir string, pkgs []Package, emit func(Event),
+	ctx context.Context, job Job, base Base, spec *rootSpec, a adapted, emit func(Event),
 ) (Report, error) {
+	pkgDir, pkgs := r.pkgDir(a), a.pkgs
 	before, err := base.Fingerprint()
 	if err != nil {
 		return Report{}, err
@@ -210,7 +226,7 @@ func (r *Runner) emerge(
 			return fmt.Errorf("packages were merged on the builder itself while the job ran on its %s base: what the job builds "+
 				"from now on is not trusted", base.Name())
 		}
-		return nil
+		return a.still(ctx)
 	}
 	logDir, err := os.OpenRoot(filepath.Join(job.Dir, "logs"))
 	if err != nil {

@@ -164,7 +164,7 @@ func TestSettingsKey(t *testing.T) {
 		"USE in make.conf":        func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O2\nUSE=\"b\n c\"\n" },
 		"a comment":               func(_ *Job, f map[string]string) { f["make.conf"] = "# hello\nCFLAGS=-O2 # x\nUSE=a\n" },
 		"USE of the environment":  func(j *Job, _ map[string]string) { j.Env = []string{"USE=y"} },
-		"the builder's":           func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O2\nhttp_proxy=x\nUSE=a\nCCACHE_DIR=/c\n" },
+		"the builder's":           func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O2\nFETCHCOMMAND=\"x y\"\nUSE=a\nPKGDIR=/c\n" },
 		"another package's order": func(j *Job, _ map[string]string) { j.Packages = []Package{{Repo: "lab"}} },
 	} {
 		if key(same) != plain {
@@ -174,6 +174,9 @@ func TestSettingsKey(t *testing.T) {
 	for name, other := range map[string]func(*Job, map[string]string){
 		"CFLAGS in make.conf":       func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O3\nUSE=a\n" },
 		"CFLAGS of the environment": func(j *Job, _ map[string]string) { j.Env = append(j.Env, "CFLAGS=-O3") },
+		"what builds see":           func(_ *Job, f map[string]string) { f["make.conf"] += "http_proxy=x\n" },
+		"repos.conf":                func(_ *Job, f map[string]string) { f["repos.conf"] = "[a]\nlocation = /etc/portage/sets\n" },
+		"a set that is a program":   func(_ *Job, f map[string]string) { f["sets.conf"] = "[x]\nclass = x\n" },
 		"--nodeps":                  func(j *Job, _ map[string]string) { j.Nodeps = true },
 		"a patch":                   func(_ *Job, f map[string]string) { f["patches/a/b/1.patch"] = "y\n" },
 		"a new patch":               func(_ *Job, f map[string]string) { f["patches/a/b/2.patch"] = "x\n" },
@@ -270,3 +273,19 @@ func TestKeyLocks(t *testing.T) {
 }
 
 func mkfifo(name string) error { return syscall.Mkfifo(name, 0o600) }
+
+// TestBuildersProxy: a proxy of the client's is not the builder's, and the builder's own is there once.
+func TestBuildersProxy(t *testing.T) {
+	job := Job{Env: []string{"USE=shout"}, Clear: []string{"http_proxy", "https_proxy"}}
+	env := emergeEnv(job, distDirs{}, func(name string) string {
+		if name == "http_proxy" {
+			return "http://proxy:3128"
+		}
+		return ""
+	})
+	got := slices.DeleteFunc(slices.Clone(env), func(v string) bool { return !strings.Contains(v, "_proxy=") })
+	slices.Sort(got)
+	if want := []string{"http_proxy=http://proxy:3128", "https_proxy="}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -112,11 +112,14 @@ func rootEnv(dist distDirs, getenv func(string) string) []string {
 		"PORTAGE_USERNAME=portage", "PORTAGE_GRPNAME=portage",
 		"CLEAN_DELAY=0", "EMERGE_WARNING_DELAY=0",
 	}
-	// A command for one protocol wins over that for all.
-	for _, protocol := range []string{"", "_HTTP", "_HTTPS", "_FTP"} {
-		env = append(env, "FETCHCOMMAND"+protocol+"="+dist.fetch+fetchCommand, "RESUMECOMMAND"+protocol+"="+dist.fetch+resumeCommand)
+	env = append(env, "FETCHCOMMAND="+dist.fetch+fetchCommand, "RESUMECOMMAND="+dist.fetch+resumeCommand)
+	for _, protocol := range gentoo.FetchProtocols() { // a command for one wins over that for all
+		fetch, resume := fetchCommand, resumeCommand
+		if protocol == "RSYNC" {
+			fetch, resume = fetchRsync, fetchRsync
+		}
+		env = append(env, "FETCHCOMMAND_"+protocol+"="+dist.fetch+fetch, "RESUMECOMMAND_"+protocol+"="+dist.fetch+resume)
 	}
-	env = append(env, "FETCHCOMMAND_RSYNC="+dist.fetch+fetchRsync, "RESUMECOMMAND_RSYNC="+dist.fetch+fetchRsync)
 	for _, name := range proxies {
 		always := gentoo.WhoseVariable(name) == gentoo.Builder && !slices.Contains(gentoo.SeenByBuilds(), name)
 		if value := getenv(name); value != "" || always {
@@ -138,11 +141,25 @@ func emergeEnv(job Job, dist distDirs, getenv func(string) string) []string {
 		}
 		env = append(env, v)
 	}
-	env = append(env, baseEnv()...) // of equal names the last counts
+	env = append(env, baseEnv()...)
 	for _, name := range job.Clear {
 		env = append(env, name+"=")
 	}
-	return append(append(env, "FEATURES="+features), rootEnv(dist, getenv)...)
+	return lastOfEach(append(append(env, "FEATURES="+features), rootEnv(dist, getenv)...))
+}
+
+// lastOfEach leaves out what a later variable of the same name replaces: of two, a program may take the first.
+func lastOfEach(env []string) []string {
+	var list []string
+	seen := map[string]bool{}
+	for _, v := range slices.Backward(env) {
+		if name, _, _ := strings.Cut(v, "="); !seen[name] {
+			seen[name] = true
+			list = append(list, v)
+		}
+	}
+	slices.Reverse(list)
+	return list
 }
 
 // makeConfTail is appended to the client's make.conf. MAKEOPTS belongs there and not in the environment, so

@@ -48,7 +48,7 @@ def publish():
 
 try:
     lock = lockfile(there, wantnewlockfile=1)
-except PortageException:  # the shared directory is of no use; what is downloaded is
+except (PortageException, OSError):  # the shared directory is of no use; what is downloaded is
     os.execvp(command[0], command)
 try:
     if verified(there):

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -22,12 +23,12 @@ import (
 // with equal keys share binpkgs.
 
 // checkedByPortage are the parts of /etc/portage that change which packages are built and with which USE
-// flags, not how.
+// flags, not how. Other parts, repos.conf for instance, can lead to files anywhere.
 var checkedByPortage = map[string]bool{
 	"binrepos.conf": true, "package.accept_keywords": true, "package.accept_restrict": true,
 	"package.keywords": true, "package.license": true, "package.mask": true, "package.properties": true,
 	"package.unmask": true,
-	"package.use":    true, "repos.conf": true, "sets": true, "sets.conf": true,
+	"package.use":    true,
 }
 
 // settingsKey computes the key of a job from its inputs and from the repositories as they are on this
@@ -58,6 +59,9 @@ func hashEnv(sum hash.Hash, job Job) {
 		if name, _, _ := strings.Cut(v, "="); gentoo.ChangesBuild(name) {
 			fmt.Fprintf(sum, "env %q\n", v)
 		}
+	}
+	for _, name := range slices.Sorted(slices.Values(job.Clear)) {
+		fmt.Fprintf(sum, "clear %q\n", name)
 	}
 	if job.Nodeps {
 		fmt.Fprintln(sum, "nodeps")
@@ -95,18 +99,19 @@ func hashConfig(sum hash.Hash, dir string) error {
 	})
 }
 
+// plainAssignment is a statement that Portage cannot read as more than the assignment of one variable.
+var plainAssignment = regexp.MustCompile(`^(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=(?:"[^"\\]*"|'[^'\\]*'|[^\s"'#\\]*)$`)
+
 // statements splits a make.conf (make.conf(5): shell assignments and source lines) into its statements,
-// without comments and without those that do not change how a package is built. A variable that another statement may use
-// stays.
+// without comments and without those that do not change how a package is built. What is more than a plain assignment stays, as
+// does a variable that another statement may use.
 func statements(text string) []string {
 	var list []string
 	var b strings.Builder
 	end := func() {
 		s := strings.TrimSpace(b.String())
-		name, _, _ := strings.Cut(s, "=")
-		name = strings.TrimPrefix(strings.TrimSpace(name), "export ")
-		used := strings.Contains(text, "$"+name) || strings.Contains(text, "${"+name)
-		if s != "" && (used || gentoo.ChangesBuild(name)) {
+		m := plainAssignment.FindStringSubmatch(s)
+		if s != "" && (m == nil || strings.Contains(text, "$"+m[1]) || strings.Contains(text, "${"+m[1]) || gentoo.ChangesBuild(m[1])) {
 			list = append(list, s)
 		}
 		b.Reset()

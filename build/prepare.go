@@ -116,7 +116,8 @@ func adaptOwn(ctx context.Context, base OwnBase, job Job) (adapted, error) {
 	if a.pkgs, a.declined = buildable(job, repos); len(a.pkgs) == 0 {
 		return a, nil
 	}
-	if a.pkgDir, err = settingsKey(ctx, job, base.Name(), repos); err != nil {
+	a.key = func(ctx context.Context) (string, error) { return settingsKey(ctx, job, base.Name(), repos) }
+	if a.pkgDir, err = a.key(ctx); err != nil {
 		return adapted{}, err
 	}
 	if err := writeProfile(job, repos); err != nil {
@@ -178,7 +179,7 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 		bind{Source: logs, Target: insideLogDir})
 	s.Binds = append(s.Binds, dist.binds...)
 	processes, jobs := parallelism(r.Cores, r.Memory)
-	s.Files = append(localFiles(), dist.files...)
+	s.Files = append(localFiles(job.HostName), dist.files...)
 	s.MakeConf = makeConfTail(processes)
 	// Each of the packages that build has make busy already, so the load may well pass the number of cores.
 	s.Argv = emergeArgv(a.pkgs, job.Nodeps, jobs, 2*max(1, r.Cores))
@@ -210,13 +211,16 @@ func makeShared(pkgDir, distDir string) error {
 // localFiles are files of the build root that differ from the base's: names resolve as on this machine
 // (whose resolv.conf may be a link to what is not mounted inside), and there are accounts, but no
 // passwords.
-func localFiles() []plainFile {
+func localFiles(hostName string) []plainFile {
 	files := []plainFile{
 		{"/etc/shadow", 0o640, []byte("root:*:::::::\n")},
 		{"/etc/gshadow", 0o640, []byte("root:*::\n")},
 	}
 	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts"} {
 		if data, err := os.ReadFile(name); err == nil {
+			if name == "/etc/hosts" && hostName != "" {
+				data = fmt.Appendf(data, "\n127.0.1.1 %s\n", hostName)
+			}
 			files = append(files, plainFile{name, 0o644, data})
 		}
 	}

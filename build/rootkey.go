@@ -42,7 +42,7 @@ func (r *rootReader) visit(f RootFile) error {
 func (r *rootReader) counts(p string) bool {
 	if rest, ok := strings.CutPrefix(p, "etc/portage/"); ok {
 		top, _, _ := strings.Cut(rest, "/")
-		return !checkedByPortage[top]
+		return !checkedByPortage[top] && top != "sets" && top != "sets.conf" // this PKGDIR is the client's alone
 	}
 	if rest, ok := strings.CutPrefix(p, "var/db/pkg/"); ok {
 		parts := strings.Split(rest, "/")

@@ -43,7 +43,7 @@ func (ss *session) offer(ctx context.Context, f wire.Frame) (wire.Frame, error) 
 		return f, err
 	}
 	ss.distfiles = files
-	wanted, err := ss.server.wantedDistfiles(base, files)
+	wanted, err := ss.server.wantedDistfiles(ctx, base, files)
 	if err != nil {
 		return f, err
 	}
@@ -102,7 +102,7 @@ func (ss *session) offered(ctx context.Context, f wire.Frame) (base string, file
 const keepFree = 20 // one of so many
 
 // wantedDistfiles returns the positions of those distfiles that are nowhere here and for which there is room.
-func (s *Server) wantedDistfiles(base string, files []gentoo.Distfile) ([]int, error) {
+func (s *Server) wantedDistfiles(ctx context.Context, base string, files []gentoo.Distfile) ([]int, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(s.StateDir, &st); err != nil {
 		return nil, &os.PathError{Op: "statfs", Path: s.StateDir, Err: err}
@@ -114,7 +114,10 @@ func (s *Server) wantedDistfiles(base string, files []gentoo.Distfile) ([]int, e
 	var wanted []int
 	coming := map[string]bool{}
 	for i, d := range files {
-		if coming[d.Key()] || s.hasDistfile(base, d) {
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		if coming[d.Key()] || s.hasDistfile(ctx, base, d) {
 			continue
 		}
 		if d.Size > room {
@@ -130,7 +133,7 @@ func (s *Server) wantedDistfiles(base string, files []gentoo.Distfile) ([]int, e
 
 // hasDistfile reports whether a job on the base finds a distfile without its client: sent before, downloaded, or of the
 // base. Names and sizes do not tell that: jobs write to the directory of the downloads.
-func (s *Server) hasDistfile(base string, d gentoo.Distfile) bool {
+func (s *Server) hasDistfile(ctx context.Context, base string, d gentoo.Distfile) bool {
 	if build.HasSent(s.StateDir, d) {
 		return true
 	}
@@ -142,7 +145,7 @@ func (s *Server) hasDistfile(base string, d gentoo.Distfile) bool {
 		if err != nil {
 			continue
 		}
-		good := s.verified.check(f, d)
+		good := s.verified.check(ctx, f, d)
 		f.Close()
 		if good {
 			return true
@@ -228,7 +231,21 @@ type verifiedFile struct {
 // maxVerified is when they are forgotten.
 const maxVerified = 10 * wire.MaxOffer
 
-func (v *verifiedFiles) check(f *os.File, d gentoo.Distfile) bool {
+// readWhile reads as long as ctx has not ended.
+type readWhile struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r readWhile) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// check reports whether a file is a distfile, and remembers it.
+func (v *verifiedFiles) check(ctx context.Context, f *os.File, d gentoo.Distfile) bool {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return false
@@ -240,7 +257,10 @@ func (v *verifiedFiles) check(f *os.File, d gentoo.Distfile) bool {
 	if known {
 		return good
 	}
-	good = d.Verify(f) == nil
+	good = d.Verify(readWhile{ctx, f}) == nil
+	if ctx.Err() != nil {
+		return false
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.good == nil || len(v.good) >= maxVerified {

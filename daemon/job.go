@@ -47,8 +47,8 @@ func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
 	case m.Base == wire.BaseClient && (!identityRE.MatchString(m.Identity) || !rootRE.MatchString(m.Root)):
 		return job, bad("the base %s needs an identity and a root", m.Base)
 	}
-	for _, name := range m.Clear {
-		if !slices.Contains(gentoo.SeenByBuilds(), name) {
+	for i, name := range m.Clear {
+		if !slices.Contains(gentoo.SeenByBuilds(), name) || slices.Contains(m.Clear[:i], name) {
 			return job, bad("clear: %.40q is not a variable of the builder's that builds see", name)
 		}
 	}

@@ -85,7 +85,8 @@ func ShortRevision(state string) string {
 }
 
 func contentsOf(ctx context.Context, dir string, parts []string, leftOut ...string) (string, error) {
-	if _, err := os.Stat(dir); err != nil { // parts may be missing, a repository may not
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil { // parts may be missing, a repository may not
 		return "", err
 	}
 	files, err := listParts(ctx, dir, parts, leftOut...)

@@ -1,6 +1,10 @@
 package gentoo
 
-import "regexp"
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
 
 // variableTable has every variable of make.conf(5) and of emerge(1); a test in test/lab reads these pages and holds that.
 // What is the client's is sent from the user's environment; in the client's files it acts anyhow, because the build root has
@@ -100,13 +104,30 @@ var checkedVariables = map[string]bool{
 }
 
 // ChangesBuild reports whether a variable of the client's may change a package in a way that Portage does not see when it
-// reuses a binary package. A variable that is unknown may: some ebuild asks for it.
+// reuses a binary package. A variable that is unknown may: some ebuild asks for it. So may those of SeenByBuilds, and commands
+// that fetch by protocols that a builder sets none for.
 func ChangesBuild(name string) bool {
+	if slices.Contains(SeenByBuilds(), name) || otherFetch(name) {
+		return true
+	}
 	switch WhoseVariable(name) {
 	case Builder, Off:
 		return false
 	}
 	return !checkedVariables[name] && name != "EMERGE_DEFAULT_OPTS"
+}
+
+// FetchProtocols are those for which a builder sets commands that fetch; make.conf(5), FETCHCOMMAND.
+func FetchProtocols() []string { return []string{"HTTP", "HTTPS", "FTP", "RSYNC"} }
+
+// otherFetch reports whether a variable is a command that fetches by another protocol.
+func otherFetch(name string) bool {
+	for _, command := range []string{"FETCHCOMMAND_", "RESUMECOMMAND_"} {
+		if protocol, ok := strings.CutPrefix(name, command); ok {
+			return !slices.Contains(FetchProtocols(), protocol)
+		}
+	}
+	return false
 }
 
 // BuilderVariables are the names that have to be set in a build root.

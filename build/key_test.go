@@ -1,0 +1,43 @@
+package build
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestStatementsThatCount: whatever acts in a build root is part of the key, however it is written.
+func TestStatementsThatCount(t *testing.T) {
+	plain := strings.Join(statements("CFLAGS=-O2\n"), "\n")
+	for _, more := range []string{
+		`MAKEOPTS="-j9"`, "PORTAGE_NICENESS=19", "PKGDIR='/x y'", `export DISTDIR="/x"`, `FETCHCOMMAND_HTTPS="x"`, "# CFLAGS=-O9", "USE=\"a\nb\"",
+	} {
+		if got := strings.Join(statements("CFLAGS=-O2\n"+more+"\n"), "\n"); got != plain {
+			t.Errorf("%s counts: %q", more, got)
+		}
+	}
+	for _, more := range []string{
+		`MAKEFLAGS="--eval=x"`, "RUSTC_WRAPPER=/etc/portage/sets/x", `FETCHCOMMAND_EVIL="sh"`, `RESUMECOMMAND_SFTP="sh"`,
+		`USE=a LDFLAGS="-Wl,-x"`, "PORTAGE_NICENESS=19 FEATURES=splitdebug", "USE=a#\"\nCFLAGS=-x\n#\"", "USE=a\\\nCFLAGS=-x", "source /etc/portage/more",
+		"DISTDIR=\"/x\"\nCFLAGS=\"-I${DISTDIR}\"",
+	} {
+		if got := strings.Join(statements("CFLAGS=-O2\n"+more+"\n"), "\n"); got == plain {
+			t.Errorf("%s does not count", more)
+		}
+	}
+}
+
+// TestClearCounts: what is emptied for one client is in the key, since builds see it.
+func TestClearCounts(t *testing.T) {
+	key := func(job Job) string {
+		t.Helper()
+		job.Inputs = t.TempDir()
+		k, err := settingsKey(t.Context(), job, "host", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	if key(Job{}) == key(Job{Clear: []string{"RUSTC_WRAPPER"}}) {
+		t.Error("two jobs of which builds see different things have one PKGDIR")
+	}
+}
