@@ -159,12 +159,14 @@ func TestSettingsKey(t *testing.T) {
 	}
 	plain := key(func(*Job, map[string]string) {})
 	for name, same := range map[string]func(*Job, map[string]string){
-		"nothing":                 func(*Job, map[string]string) {},
-		"package.use":             func(_ *Job, f map[string]string) { f["package.use/x"] = "a/b -c\n" },
-		"USE in make.conf":        func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O2\nUSE=\"b\n c\"\n" },
-		"a comment":               func(_ *Job, f map[string]string) { f["make.conf"] = "# hello\nCFLAGS=-O2 # x\nUSE=a\n" },
-		"USE of the environment":  func(j *Job, _ map[string]string) { j.Env = []string{"USE=y"} },
-		"the builder's":           func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O2\nFETCHCOMMAND=\"x y\"\nUSE=a\nPKGDIR=/c\n" },
+		"nothing":                func(*Job, map[string]string) {},
+		"package.use":            func(_ *Job, f map[string]string) { f["package.use/x"] = "a/b -c\n" },
+		"USE in make.conf":       func(_ *Job, f map[string]string) { f["make.conf"] = "CFLAGS=-O2\nUSE=\"b\n c\"\n" },
+		"a comment":              func(_ *Job, f map[string]string) { f["make.conf"] = "# hello\nCFLAGS=-O2 # x\nUSE=a\n" },
+		"USE of the environment": func(j *Job, _ map[string]string) { j.Env = []string{"USE=y"} },
+		"the builder's": func(_ *Job, f map[string]string) {
+			f["make.conf"] = "CFLAGS=-O2\nFETCHCOMMAND=\"x y\"\nUSE=a\nPKGDIR=/c\n"
+		},
 		"another package's order": func(j *Job, _ map[string]string) { j.Packages = []Package{{Repo: "lab"}} },
 	} {
 		if key(same) != plain {
