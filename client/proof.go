@@ -30,6 +30,7 @@ type proof struct {
 	natives map[string]bool
 
 	eclasses map[string]string // texts, by name
+	bashrc   string            // what bash reads of this machine's profile
 }
 
 // newProof prepares the comparison of a plan's binpkgs.
@@ -37,6 +38,11 @@ func newProof(p *plan, sys *system, bound bool) *proof {
 	pr := &proof{
 		facts: p.facts, repos: sys.repos, planned: slotSet{}, vdb: "/var/db/pkg", bound: bound, natives: sys.flags.natives,
 		eclasses: map[string]string{},
+	}
+	for _, f := range findFlagFiles(sys.configRoot, sys.repos) {
+		if strings.Contains(filepath.Base(f.name), "bashrc") {
+			pr.bashrc += f.text
+		}
 	}
 	for _, pkg := range p.list.Packages {
 		if pkg.Kind == gentoo.KindEbuild || pkg.Kind == gentoo.KindBinary {
@@ -124,6 +130,9 @@ func (pr *proof) expect(cpv gentoo.CPV) ([]expected, error) {
 		return nil, fmt.Errorf("its ebuild cannot be read here: %w", err)
 	}
 	list = append(list, expected{key: cpv.PF() + ".ebuild", value: strings.TrimSuffix(text, "\n")})
+	if ownMachineRE.MatchString(text) { // a package for another machine than this, such as those of crossdev
+		list = slices.DeleteFunc(list, func(x expected) bool { return slices.Contains([]string{"CHOST", "CBUILD", "CTARGET"}, x.key) })
+	}
 	how, judged := pr.freedom(f, text)
 	for _, v := range recordedVariables {
 		if !judged {
@@ -139,15 +148,17 @@ func (pr *proof) expect(cpv gentoo.CPV) ([]expected, error) {
 }
 
 var (
-	ownFlagsRE = regexp.MustCompile(`\b(ASFLAGS|CFLAGS|CXXFLAGS|LDFLAGS|LIBCFLAGS|LIBCXXFLAGS)\+?=|\b(append|filter|replace|strip)-[a-z-]*flags\b`)
-	ownMarchRE = regexp.MustCompile(`\bmarch|\bmcpu|\bmtune|replace-cpu-flags|strip-unsupported-flags`)
+	ownFlagsRE = regexp.MustCompile(`\b(ASFLAGS|CFLAGS|CXXFLAGS|LDFLAGS|LIBCFLAGS|LIBCXXFLAGS)\+?=|\b(append|filter|replace|strip|lto|raw)-[a-z]|` +
+		`\bunset\b.*FLAGS`)
+	ownMachineRE = regexp.MustCompile(`\b(CHOST|CBUILD|CTARGET)=`)
+	ownMarchRE   = regexp.MustCompile(`\bmarch|\bmcpu|\bmtune|replace-cpu-flags|strip-unsupported-flags`)
 )
 
 // freedom says how far the recorded flags of a package can be compared. They are what was left at the end of its build:
 // many ebuilds, eclasses and bashrc files add flags or take some away, there as they would here. Then only the machine that
 // the code is for is compared, and where that is changed as well, nothing is.
 func (pr *proof) freedom(f facts, ebuild string) (how comparison, judged bool) {
-	texts := []string{ebuild, bashrcs(f)}
+	texts := []string{ebuild, bashrcs(f), pr.bashrc}
 	for _, name := range f.Inherited {
 		if name == "flag-o-matic" { // only functions to be called
 			continue

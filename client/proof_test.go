@@ -83,6 +83,7 @@ func testProof(t *testing.T, f facts) (*proof, gentoo.CPV) {
 	}
 	write(cpv.CP()+"/"+cpv.PF()+".ebuild", testEbuild)
 	write("eclass/appends.eclass", "f() { append-flags -fno-x; }\n")
+	write("eclass/lto.eclass", "f() { filter-lto; }\n")
 	write("eclass/machine.eclass", "f() { export CFLAGS+=\" -march=armv8-a\"; }\n")
 	write("eclass/flag-o-matic.eclass", "append-flags() { export CFLAGS+=\" $*\"; }\nreplace-cpu-flags() { :; }\n")
 	p := &plan{list: &gentoo.MergeList{Packages: []gentoo.Package{
@@ -169,6 +170,7 @@ func TestProofOfFlags(t *testing.T) {
 		"plain ebuild":                 {nil, same, map[string]bool{same: true, more: false, other: false}},
 		"only functions to be called":  {[]string{"flag-o-matic"}, same, map[string]bool{same: true, more: false, other: false}},
 		"an eclass appends":            {[]string{"appends", "flag-o-matic"}, same, map[string]bool{same: true, more: true, other: false}},
+		"an eclass takes lto away":     {[]string{"lto"}, same, map[string]bool{same: true, more: true, other: false}},
 		"an eclass says which machine": {[]string{"machine"}, same, map[string]bool{same: true, more: true, other: true}},
 		"native": {nil, native, map[string]bool{
 			resolved: true, native: false, same: false, "-O3 -march=znver4": false, "-O2 -march=znver4 -mtune=znver3": false,
@@ -315,5 +317,22 @@ func TestFactsFromPortage(t *testing.T) {
 	m.write("bin/python3", "#!/bin/sh\necho 'KeyError: lab' >&2\nexit 1\n")
 	if _, err := queryFacts(t.Context(), tl, list.Builds()); err == nil || !strings.Contains(err.Error(), "KeyError") {
 		t.Errorf("an error of Portage: %v", err)
+	}
+}
+
+// TestProofOfCross: an ebuild that builds for another machine records that one.
+func TestProofOfCross(t *testing.T) {
+	for ebuild, taken := range map[string]bool{testEbuild: false, testEbuild + "CHOST=${CTARGET}\n": true} {
+		pr, cpv := testProof(t, testFacts("lab/b-2"))
+		path := filepath.Join(pr.repos[0].Location, cpv.CP(), cpv.PF()+".ebuild")
+		if err := os.WriteFile(path, []byte(ebuild), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		metadata := testMetadata(cpv)
+		metadata["CHOST"], metadata[cpv.PF()+".ebuild"] = "riscv64-unknown-linux-gnu", strings.TrimSuffix(ebuild, "\n")
+		file := gpkg(t, metadata)
+		if err := pr.check(cpv, strings.NewReader(file), int64(len(file))); (err == nil) != taken {
+			t.Errorf("%q: %v", ebuild, err)
+		}
 	}
 }
