@@ -42,7 +42,7 @@ var macroFeatures = map[string]string{
 	"__AVX__": "avx", "__AVX2__": "avx2", "__FMA__": "fma", "__FMA4__": "fma4", "__XOP__": "xop", "__F16C__": "f16c",
 	"__BMI__": "bmi1", "__BMI2__": "bmi2", "__LZCNT__": "abm", "__MOVBE__": "movbe", "__TBM__": "tbm", "__GFNI__": "gfni",
 	"__AES__": "aes", "__PCLMUL__": "pclmulqdq", "__RDRND__": "rdrand",
-	"__AVXVNNI__": "avx_vnni", "__AVXIFMA__": "avx_ifma", "__AVXVNNIINT8__": "avx_vnni_int8", "__AVXNECONVERT__": "avx_ne_convert",
+	"__AVXVNNI__": "avx_vnni",
 	"__AVX512F__": "avx512f", "__AVX512CD__": "avx512cd", "__AVX512BW__": "avx512bw", "__AVX512DQ__": "avx512dq",
 	"__AVX512VL__": "avx512vl", "__AVX512IFMA__": "avx512ifma", "__AVX512VBMI__": "avx512vbmi", "__AVX512VBMI2__": "avx512_vbmi2",
 	"__AVX512VNNI__": "avx512_vnni", "__AVX512BITALG__": "avx512_bitalg", "__AVX512VPOPCNTDQ__": "avx512_vpopcntdq",

@@ -1,9 +1,12 @@
 # Prints what this machine's Portage knows of the packages that are named as CPV::REPOSITORY: for each a line of JSON, as
 # Portage itself would build it, with package.use, package.env and the environment.
+import sys
+
+sys.path = [p for p in sys.path if p]  # nothing of the directory that the user happens to be in
+
 import json
 import os
 import re
-import sys
 
 try:
     import portage
