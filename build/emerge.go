@@ -145,21 +145,7 @@ func emergeEnv(job Job, dist distDirs, getenv func(string) string) []string {
 	for _, name := range job.Clear {
 		env = append(env, name+"=")
 	}
-	return lastOfEach(append(append(env, "FEATURES="+features), rootEnv(dist, getenv)...))
-}
-
-// lastOfEach leaves out what a later variable of the same name replaces: of two, a program may take the first.
-func lastOfEach(env []string) []string {
-	var list []string
-	seen := map[string]bool{}
-	for _, v := range slices.Backward(env) {
-		if name, _, _ := strings.Cut(v, "="); !seen[name] {
-			seen[name] = true
-			list = append(list, v)
-		}
-	}
-	slices.Reverse(list)
-	return list
+	return gentoo.LastOfEach(append(append(env, "FEATURES="+features), rootEnv(dist, getenv)...))
 }
 
 // makeConfTail is appended to the client's make.conf. MAKEOPTS belongs there and not in the environment, so

@@ -108,8 +108,7 @@ func (c *compilers) run(ctx context.Context, command string, args ...string) (ca
 type compilerError struct{ command, stderr string }
 
 func (e *compilerError) Error() string {
-	first, _, _ := strings.Cut(strings.TrimSpace(e.stderr), "\n")
-	return e.command + ": " + oneLine(first, 200)
+	return e.command + ": " + oneLine(gentoo.FirstLine(e.stderr), 200)
 }
 
 // gcc has gcc show the command line of its compiler proper, in which its driver has put what native means.

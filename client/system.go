@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"lantage/gentoo"
@@ -47,7 +46,7 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 		signing: signing{
 			vars["FEATURES"], vars["BINPKG_GPG_SIGNING_KEY"], vars["BINPKG_GPG_SIGNING_GPG_HOME"], vars["BINPKG_FORMAT"],
 		},
-		env: gentoo.UserEnvironment(lastOfEach(t.environ), strings.Fields(vars["USE_EXPAND"])...),
+		env: gentoo.UserEnvironment(gentoo.LastOfEach(t.environ), strings.Fields(vars["USE_EXPAND"])...),
 	}
 	if s.configRoot == "" {
 		s.configRoot = "/"
@@ -98,19 +97,6 @@ func (s *system) queryRepos(ctx context.Context, t *tools) error {
 	}
 	s.profiles, err = gentoo.ProfileParents(filepath.Join(s.configRoot, "etc/portage"), s.repos)
 	return err
-}
-
-// lastOfEach leaves out the variables of an environment that a later one of the same name replaces.
-func lastOfEach(environ []string) []string {
-	var list []string
-	seen := map[string]bool{}
-	for _, v := range slices.Backward(environ) {
-		if name, _, _ := strings.Cut(v, "="); !seen[name] {
-			seen[name] = true
-			list = append(list, v)
-		}
-	}
-	return list
 }
 
 // portageq runs a query. Its exit status is 1 where a variable is not set, so that only an empty answer is a

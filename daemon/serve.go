@@ -167,7 +167,7 @@ func (c *Command) hello(ctx context.Context, runner *build.Runner, clients bool,
 	h := wire.Hello{
 		Name: c.Name, Software: c.Version, ID: id, CHOST: strings.TrimSpace(string(chost)),
 		Arch: machine(), CPU: cpuLevel(), Features: cpuFeatures(), Portage: portageVersion(string(version)), Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
-		Compiler:  firstLine(string(compiler)),
+		Compiler:  gentoo.FirstLine(string(compiler)),
 		Distfiles: true,
 	}
 	if clients {
@@ -275,9 +275,3 @@ func (c *Command) hostServes(ctx context.Context, host build.HostBase, stateDir 
 
 // drainTime is how long sessions may take to say goodbye when the daemon ends.
 const drainTime = 5 * time.Second
-
-// firstLine is the first line of a program's answer.
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return gentoo.Printable(line)
-}

@@ -54,7 +54,7 @@ func ParseArgsWithDefaults(args []string, defaultOpts string) (Args, error) {
 	if ParseArgs(args).IgnoreDefaultOpts {
 		return ParseArgs(args), nil
 	}
-	defaults, err := shellSplit(defaultOpts)
+	defaults, err := SplitWords(defaultOpts)
 	if err != nil {
 		return Args{}, fmt.Errorf("EMERGE_DEFAULT_OPTS: %w", err)
 	}
@@ -169,7 +169,7 @@ func keep(options []usedOption, drop string) []usedOption {
 // CleanDefaultOpts returns EMERGE_DEFAULT_OPTS without what asks or changes the form of the merge list. The
 // rest is kept, under its long names and quoted as emerge splits it.
 func CleanDefaultOpts(s string) (string, error) {
-	words, err := shellSplit(s)
+	words, err := SplitWords(s)
 	if err != nil {
 		return "", fmt.Errorf("EMERGE_DEFAULT_OPTS: %w", err)
 	}

@@ -320,7 +320,7 @@ func TestShellSplit(t *testing.T) {
 		`'a\'b`:           {`a\b`},
 		`a\ b \"`:         {"a b", `"`},
 	} {
-		got, err := shellSplit(in)
+		got, err := SplitWords(in)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v\n%s", in, err, diff)
 		}

@@ -188,6 +188,3 @@ func (s *shellScan) tuned() {
 		s.uses[i].Tuned = tuneRE.MatchString(statement) || anywhere && strings.Contains(statement, "$")
 	}
 }
-
-// SplitWords splits a line into words as a shell does, without expanding anything.
-func SplitWords(line string) ([]string, error) { return shellSplit(line) }

@@ -46,3 +46,9 @@ func Printable(s string) string {
 func notPrintable(r rune) bool {
 	return r == utf8.RuneError || !unicode.IsGraphic(r) && r != '\n' && r != '\t'
 }
+
+// FirstLine is the first line of what a program says, printable.
+func FirstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return Printable(line)
+}

@@ -5,17 +5,6 @@ import (
 	"strings"
 )
 
-// names lists the names of a table's rows that are somebody's, in order.
-func names(table []setting, w Whose) []string {
-	var list []string
-	for _, row := range table {
-		if row.whose == w {
-			list = append(list, strings.Fields(row.names)...)
-		}
-	}
-	return list
-}
-
 // UserEnvironment returns the variables of an environment ("NAME=value") that change what Portage builds, such as USE in
 // `USE=… emerge …`, sorted by name. useExpand are the names in the profile's USE_EXPAND, in addition to the well-known ones.
 // Variables that are not the client's (MAKEOPTS, PKGDIR, ROOT) and unknown ones are left out.
@@ -33,4 +22,19 @@ func UserEnvironment(environ []string, useExpand ...string) []string {
 	}
 	slices.Sort(sent)
 	return sent
+}
+
+// LastOfEach leaves out the variables of an environment ("NAME=value") that a later one of the same name replaces: of two, some
+// programs take the first.
+func LastOfEach(environ []string) []string {
+	var list []string
+	seen := map[string]bool{}
+	for _, v := range slices.Backward(environ) {
+		if name, _, _ := strings.Cut(v, "="); !seen[name] {
+			seen[name] = true
+			list = append(list, v)
+		}
+	}
+	slices.Reverse(list)
+	return list
 }

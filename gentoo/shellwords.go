@@ -8,10 +8,10 @@ import (
 
 var safeWordRE = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
 
-// shellSplit splits a string into words as Python's shlex.split does, which emerge uses for
+// SplitWords splits a string into words as Python's shlex.split does, which emerge uses for
 // EMERGE_DEFAULT_OPTS: blanks separate, single quotes hold everything, in double quotes a backslash escapes
 // a double quote or a backslash only, outside it escapes any character.
-func shellSplit(s string) ([]string, error) {
+func SplitWords(s string) ([]string, error) {
 	var words []string
 	var word strings.Builder
 	inWord := false
@@ -64,7 +64,7 @@ func quotedEnd(s string, start int) int {
 	return -1
 }
 
-// shellQuote quotes a word so that shellSplit, and a shell, read it back.
+// shellQuote quotes a word so that SplitWords, and a shell, read it back.
 func shellQuote(word string) string {
 	if safeWordRE.MatchString(word) {
 		return word

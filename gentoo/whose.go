@@ -49,3 +49,14 @@ func whose(rows map[string]*setting, name string) Whose {
 	}
 	return Unknown
 }
+
+// names lists the names of a table's rows that are somebody's, in order.
+func names(table []setting, w Whose) []string {
+	var list []string
+	for _, row := range table {
+		if row.whose == w {
+			list = append(list, strings.Fields(row.names)...)
+		}
+	}
+	return list
+}
