@@ -121,6 +121,28 @@ func (in *inputs) addText(name, path string, info fs.FileInfo) error {
 	return in.w.AddReader(name, int64(len(text)), info.Mode(), info.ModTime(), bytes.NewReader(text))
 }
 
+// addTree adds what keep wants of the directory root as name, with the other text of those files that have one. dir is its path
+// without links.
+func (in *inputs) addTree(ctx context.Context, root *os.Root, dir, name string, keep func(string, fs.FileInfo) bool) error {
+	texts := map[string]fs.FileInfo{}
+	err := in.w.AddTree(ctx, root, ".", name, func(rel string, fi fs.FileInfo) bool {
+		if !keep(rel, fi) {
+			return false
+		}
+		if in.resolved[filepath.Join(dir, rel)] != nil {
+			texts[rel] = fi
+			return false
+		}
+		return true
+	})
+	for _, rel := range slices.Sorted(maps.Keys(texts)) {
+		if err == nil {
+			err = in.addText(path.Join(name, rel), filepath.Join(dir, rel), texts[rel])
+		}
+	}
+	return err
+}
+
 const profileName = "make.profile"
 
 // addParents adds the parent file of a make.profile that is a directory, without paths of this machine.
@@ -141,8 +163,7 @@ func (in *inputs) addDir(ctx context.Context, dir, name string, via []string) er
 	}
 	defer root.Close()
 	var links []string
-	texts := map[string]fs.FileInfo{}
-	err = in.w.AddTree(ctx, root, ".", name, func(rel string, fi fs.FileInfo) bool {
+	err = in.addTree(ctx, root, dir, name, func(rel string, fi fs.FileInfo) bool {
 		switch {
 		case in.leftOut(filepath.Join(dir, rel)):
 			return false
@@ -150,17 +171,8 @@ func (in *inputs) addDir(ctx context.Context, dir, name string, via []string) er
 			links = append(links, rel)
 			return false
 		}
-		if in.resolved[filepath.Join(dir, rel)] != nil {
-			texts[rel] = fi
-			return false
-		}
 		return fi.IsDir() || fi.Mode().IsRegular()
 	})
-	for _, rel := range slices.Sorted(maps.Keys(texts)) {
-		if err == nil {
-			err = in.addText(path.Join(name, rel), filepath.Join(dir, rel), texts[rel])
-		}
-	}
 	for _, rel := range links {
 		if err == nil {
 			err = in.addLink(ctx, filepath.Join(dir, rel), path.Join(name, rel), via)

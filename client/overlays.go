@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"syscall"
 
 	"lantage/gentoo"
@@ -141,18 +139,9 @@ func (in *inputs) addOverlays(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		name := path.Join("repos", o.name)
-		resolved := map[string]fs.FileInfo{} // by their paths below it
-		err = in.w.AddTree(ctx, root, ".", name, func(rel string, fi fs.FileInfo) bool {
-			if _, ok := in.resolved[filepath.Join(o.real(), rel)]; ok {
-				resolved[rel] = fi
-				return false
-			}
+		err = in.addTree(ctx, root, o.real(), path.Join("repos", o.name), func(rel string, fi fs.FileInfo) bool {
 			return !noContent(path.Base(rel)) && sendable(fi.Mode().Type())
 		})
-		for _, rel := range slices.Sorted(maps.Keys(resolved)) {
-			err = errors.Join(err, in.addText(path.Join(name, rel), filepath.Join(o.real(), rel), resolved[rel]))
-		}
 		if err := errors.Join(err, root.Close()); err != nil {
 			return fmt.Errorf("the repository %s: %w", o.name, err)
 		}
