@@ -158,7 +158,7 @@ func (c *cache) note(answered []sighting, now time.Time) {
 	}
 }
 
-// write replaces the file as a whole: other commands may read it now.
+// write writes the file.
 func (c *cache) write() error {
 	b, err := json.MarshalIndent(c.entries, "", "  ")
 	if err != nil {
@@ -167,14 +167,5 @@ func (c *cache) write() error {
 	if err := os.MkdirAll(filepath.Dir(c.file), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(c.file), ".builders-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), c.file)
+	return replaceFile(c.file, append(b, '\n'))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ type flagsOf struct {
 	means    []string          // lines for the user: what native flags mean here
 	warnings []string          // likewise: what of it was guessed
 	natives  map[string]bool   // words that stand in the place of native flags
+	bashrc   string            // what bash reads of the configuration and the profile
 	err      error             // why native flags could not be resolved
 
 	needs []cpuNeed
@@ -33,6 +35,9 @@ func (s *system) queryFlags(ctx context.Context, t *tools) {
 	files := findFlagFiles(s.configRoot, s.repos)
 	r := resolver{ask: &compilers{t: t, warn: warn}, cc: s.compiler(), means: map[string]string{}}
 	for _, f := range files {
+		if strings.Contains(filepath.Base(f.name), "bashrc") {
+			s.flags.bashrc += f.text
+		}
 		if cc := r.compilerFor(f.text); isClang(cc) && !isClang(r.cc) {
 			r.ask.other = cc
 		}

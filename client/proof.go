@@ -31,18 +31,15 @@ type proof struct {
 
 	eclasses map[string]string // texts, by name
 	bashrc   string            // what bash reads of this machine's profile
+
+	recorded map[gentoo.CPV]map[string]string // what those that fit say of themselves, of the keys that were compared
 }
 
 // newProof prepares the comparison of a plan's binpkgs.
 func newProof(p *plan, sys *system, bound bool) *proof {
 	pr := &proof{
 		facts: p.facts, repos: sys.repos, planned: slotSet{}, vdb: "/var/db/pkg", bound: bound, natives: sys.flags.natives,
-		eclasses: map[string]string{},
-	}
-	for _, f := range findFlagFiles(sys.configRoot, sys.repos) {
-		if strings.Contains(filepath.Base(f.name), "bashrc") {
-			pr.bashrc += f.text
-		}
+		bashrc: sys.flags.bashrc, eclasses: map[string]string{}, recorded: map[gentoo.CPV]map[string]string{},
 	}
 	for _, pkg := range p.list.Packages {
 		if pkg.Kind == gentoo.KindEbuild || pkg.Kind == gentoo.KindBinary {
@@ -71,9 +68,14 @@ func (pr *proof) check(cpv gentoo.CPV, r io.ReaderAt, size int64) error {
 		return &unfitError{text: err.Error()}
 	}
 	var wrong []string
+	recorded := map[string]string{}
 	for _, x := range want {
-		if !x.fits(got[x.key]) {
-			wrong = append(wrong, x.difference(got[x.key]))
+		value := got[x.key]
+		if !x.fits(value) {
+			wrong = append(wrong, x.difference(value))
+		}
+		if value != "" && !x.isEbuild() {
+			recorded[x.key] = value
 		}
 	}
 	if len(wrong) > 0 {
@@ -84,6 +86,7 @@ func (pr *proof) check(cpv gentoo.CPV, r io.ReaderAt, size int64) error {
 			return &unfitError{why, true}
 		}
 	}
+	pr.recorded[cpv] = recorded
 	return nil
 }
 

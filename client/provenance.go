@@ -71,8 +71,12 @@ func (e *Emerge) newRecorder(ctx context.Context, t *tools, sys *system, p *plan
 		about.Portage, about.Compiler = "", sys.compilerVersion(ctx, t)
 	}
 	needed := gentoo.PlanRepos(p.send, sys.profiles, sys.repos)
-	for _, r := range sys.repos {
-		if pkgs, ok := needed[r.Name]; ok {
+	for _, r := range msg.Repos {
+		pkgs, ok := needed[r.Name]
+		switch {
+		case r.Revision != "": // the builder's must be in this state, too
+			about.Revisions[r.Name] = r.Revision
+		case ok:
 			about.Revisions[r.Name], _ = gentoo.RepoRevision(ctx, r.Location, pkgs) // what cannot be told stays empty
 		}
 	}
@@ -85,8 +89,7 @@ func (s *system) compilerVersion(ctx context.Context, t *tools) string {
 	if err != nil || out.status != 0 {
 		return ""
 	}
-	line, _, _ := strings.Cut(strings.TrimSpace(out.stdout), "\n")
-	return gentoo.Printable(line)
+	return gentoo.FirstLine(out.stdout)
 }
 
 // write puts the record beside a binpkg that has arrived, and removes those of binpkgs that are gone since.
@@ -96,20 +99,7 @@ func (rec *recorder) write(a arrival, r wire.Result) error {
 	about.Came = time.Now().UTC().Truncate(time.Second)
 	f := rec.proof.facts[a.cpv]
 	about.Repo, about.Portage = f.Repo, cmp.Or(about.Portage, f.Portage)
-	metadata, err := metadataOf(filepath.Join(rec.dir, a.path))
-	if err != nil {
-		return err
-	}
-	wanted, err := rec.proof.expect(a.cpv)
-	if err != nil {
-		return err
-	}
-	about.Recorded = map[string]string{}
-	for _, x := range wanted {
-		if value := metadata[x.key]; value != "" && !x.isEbuild() {
-			about.Recorded[x.key] = value
-		}
-	}
+	about.Recorded = rec.proof.recorded[a.cpv]
 	rec.prune(filepath.Dir(a.path))
 	return about.save(filepath.Join(rec.dir, a.path))
 }
@@ -130,17 +120,7 @@ func (about provenance) save(binpkg string) error {
 	if err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(binpkg), ".lantage-*.pending")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	defer temp.Close()
-	_, err = temp.Write(append(text, '\n'))
-	if err = errors.Join(err, temp.Chmod(0o644), temp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), binpkg+provenanceSuffix)
+	return replaceFile(binpkg+provenanceSuffix, append(text, '\n'))
 }
 
 // maxProvenance is more than any record has.

@@ -1,9 +1,11 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"lantage/gentoo"
@@ -60,4 +62,19 @@ func (c *countingReader) Read(p []byte) (int, error) {
 		c.last = now
 	}
 	return n, err
+}
+
+// replaceFile gives a file that everybody may read another content as a whole: others may read it now. In PKGDIR the name that
+// it has before is neither one that Portage takes for a package nor one that another run sweeps away as left over.
+func replaceFile(name string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".lantage-*.new")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
 }
