@@ -138,13 +138,14 @@ func (e *Emerge) divide(ctx context.Context, t *tools, sys *system, p *plan, h *
 
 // offload has the packages of a plan built by a builder and merges them. If a builder declines the job as a whole, the next one
 // is asked.
-func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *system, p *plan) error {
+func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *system, whole *plan) error {
 	if sys.flags.err != nil {
 		return e.plainEmerge(ctx, t, sys.flags.err)
 	}
-	e.showPlan(args, p)
+	e.showPlan(args, whole)
 	var last *builder // declined the job
 	var o outcome
+	p := whole // as a builder can do it
 	for {
 		b, err := e.findBuilder(ctx, sys)
 		if none, ok := errors.AsType[*errNoBuilder](err); ok {
@@ -156,12 +157,13 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 		if err != nil {
 			return err
 		}
-		for _, s := range p.keepHome(b) {
-			e.say("%s stays here: %s", s.CPV, s.why)
-		}
-		if len(p.send) == 0 {
+		var moved []staying
+		if p, moved = whole.forBuilder(b); len(p.send) == 0 {
 			b.conn.Close()
 			return e.nothingToSend(ctx, t, args, p)
+		}
+		for _, s := range moved {
+			e.say("%s stays here: %s", s.CPV, s.why)
 		}
 		if b, err = e.confirmed(ctx, args, sys, p, b); err != nil {
 			if gone, ok := errors.AsType[*errNoBuilder](err); ok {

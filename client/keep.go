@@ -64,10 +64,10 @@ func packArrived(name string, o outcome) (err error) {
 	defer root.Close()
 	w := archive.NewWriter(file, archive.Options{Level: archive.ForBinpkgs})
 	for _, a := range o.arrived {
-		if err = addBinpkg(w, root, a.path); err != nil {
-			break
+		if err = addBinpkg(w, root, a.path); err == nil {
+			err = addBinpkg(w, root, a.path+provenanceSuffix)
 		}
-		if err = addBinpkg(w, root, a.path+provenanceSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a record may be missing
 			break
 		}
 		err = nil

@@ -28,19 +28,26 @@ type home struct {
 // newHome reads the user's wishes.
 func (e *Emerge) newHome() (*home, error) {
 	h := &home{}
-	for flag, of := range map[string]struct {
-		words []string
-		list  *[]gentoo.Pattern
-	}{"--local": {e.Local, &h.local}, "--remote": {e.Remote, &h.remote}} {
-		for _, word := range of.words {
-			p, err := gentoo.ParsePattern(word)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", flag, err)
-			}
-			*of.list = append(*of.list, p)
-		}
+	var err error
+	if h.local, err = parsePatterns(e.Local); err != nil {
+		return nil, fmt.Errorf("--local: %w", err)
+	}
+	if h.remote, err = parsePatterns(e.Remote); err != nil {
+		return nil, fmt.Errorf("--remote: %w", err)
 	}
 	return h, nil
+}
+
+// parsePatterns reads what the user says of packages.
+func parsePatterns(words []string) (patterns []gentoo.Pattern, err error) {
+	for _, word := range words {
+		p, err := gentoo.ParsePattern(word)
+		if err != nil {
+			return nil, err
+		}
+		patterns = append(patterns, p)
+	}
+	return patterns, nil
 }
 
 // split decides which packages of a merge list a builder builds. A package that needs no build (binary,
@@ -122,23 +129,23 @@ func localSource(ebuild string, said []string) string {
 	return ""
 }
 
-// keepHome moves those packages to the ones that are built here which this builder cannot build.
-func (p *plan) keepHome(b *builder) (moved []staying) {
-	p.send = slices.DeleteFunc(slices.Clone(p.send), func(pkg gentoo.Package) bool {
-		why := ""
+// forBuilder is the plan as this builder can do it: what it cannot build is built here, and returned with the reasons.
+func (p *plan) forBuilder(b *builder) (*plan, []staying) {
+	here := *p
+	here.send = nil
+	var moved []staying
+	for _, pkg := range p.send {
 		switch {
 		case b.base != wire.BaseClient && kernelOf(p.facts[pkg.CPV]) == rootfs.KernelSources:
-			why = "it is built against this machine's kernel, and the builder's base has another"
+			moved = append(moved, staying{pkg, "it is built against this machine's kernel, and the builder's base has another"})
 		case pkg.FetchedByHand && !b.hello.Distfiles:
-			why = fmt.Sprintf("its sources were downloaded by hand, and the lantage on %v is too old to take them", b)
+			moved = append(moved, staying{pkg, fmt.Sprintf("its sources were downloaded by hand, and the lantage on %v is too old to take them", b)})
 		default:
-			return false
+			here.send = append(here.send, pkg)
 		}
-		moved = append(moved, staying{pkg, why})
-		return true
-	})
-	p.stay = append(p.stay, moved...)
-	return moved
+	}
+	here.stay = slices.Concat(p.stay, moved)
+	return &here, moved
 }
 
 // onlyTiny reports whether no package of the plan has anything to fetch or to compile: to ask a builder takes longer.

@@ -103,8 +103,8 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestKeepHome: what is built against the kernel's sources needs a copy of them.
-func TestKeepHome(t *testing.T) {
+// TestForBuilder: what is built against the kernel's sources needs a copy of them.
+func TestForBuilder(t *testing.T) {
 	module := gentoo.Package{CPV: gentoo.CPV{Category: "a", Name: "module", Version: "1"}}
 	plain := gentoo.Package{CPV: gentoo.CPV{Category: "a", Name: "plain", Version: "1"}}
 	for base, want := range map[string]int{"client": 2, "host": 1, "": 1} {
@@ -112,8 +112,12 @@ func TestKeepHome(t *testing.T) {
 			send:  []gentoo.Package{module, plain},
 			facts: map[gentoo.CPV]facts{module.CPV: {Inherited: []string{"linux-mod-r1"}}},
 		}
-		if moved := p.keepHome(&builder{base: base, hello: wire.Hello{Distfiles: true}}); len(p.send) != want || len(moved) != 2-want || len(p.stay) != 2-want {
-			t.Errorf("base %q: %v are sent, %v moved", base, p.send, moved)
+		here, moved := p.forBuilder(&builder{base: base, hello: wire.Hello{Distfiles: true}})
+		if len(here.send) != want || len(moved) != 2-want || len(here.stay) != 2-want {
+			t.Errorf("base %q: %v are sent, %v moved", base, here.send, moved)
+		}
+		if len(p.send) != 2 || len(p.stay) != 0 {
+			t.Errorf("base %q: for the next builder %v are left, %v stay", base, p.send, p.stay)
 		}
 	}
 }

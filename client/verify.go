@@ -38,13 +38,9 @@ type verified struct {
 
 // Run shows them. The error has exit status ExitFailed where one is not what came, or where an atom has no package.
 func (v *Verify) Run(ctx context.Context) error {
-	var patterns []gentoo.Pattern
-	for _, word := range v.Atoms {
-		p, err := gentoo.ParsePattern(word)
-		if err != nil {
-			return err
-		}
-		patterns = append(patterns, p)
+	patterns, err := parsePatterns(v.Atoms)
+	if err != nil {
+		return err
 	}
 	t := &tools{environ: v.Environ, stdout: v.Stdout, stderr: v.Stderr}
 	out, err := portageq(ctx, t, "envvar", "-v", "PKGDIR")
