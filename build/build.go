@@ -185,11 +185,11 @@ func (r *Runner) adaptAndLock(ctx context.Context, base Base, job Job) (adapted,
 		if err != nil || len(a.pkgs) == 0 {
 			return a, func() {}, err
 		}
-		unlock, ok := r.keys.lock(a.pkgDir, ctx.Done())
+		unlock, waited, ok := r.keys.lock(a.pkgDir, ctx.Done())
 		if !ok {
 			return a, func() {}, ctx.Err()
 		}
-		if err := a.still(ctx); err == nil {
+		if !waited || a.still(ctx) == nil {
 			return a, unlock, nil
 		}
 		unlock()
@@ -221,10 +221,13 @@ func (r *Runner) emerge(
 	if err != nil {
 		return Report{}, err
 	}
-	trust := func() error {
+	trust := func(reused bool) error {
 		if now, err := base.Fingerprint(); err != nil || now != before {
 			return fmt.Errorf("packages were merged on the builder itself while the job ran on its %s base: what the job builds "+
 				"from now on is not trusted", base.Name())
+		}
+		if reused { // built for an earlier job, when the repositories were as this one found them
+			return nil
 		}
 		return a.still(ctx)
 	}

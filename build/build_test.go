@@ -251,21 +251,21 @@ func TestOpenRegular(t *testing.T) {
 func TestKeyLocks(t *testing.T) {
 	var k keyLocks
 	never := make(chan struct{})
-	unlock, ok := k.lock("a", never)
-	if !ok {
+	unlock, waited, ok := k.lock("a", never)
+	if !ok || waited {
 		t.Fatal("a free key was refused")
 	}
-	if _, ok := k.lock("b", never); !ok {
+	if _, waited, ok := k.lock("b", never); !ok || waited {
 		t.Fatal("another key was refused")
 	}
 	gaveUp := make(chan struct{})
 	close(gaveUp)
-	if _, ok := k.lock("a", gaveUp); ok {
+	if _, waited, ok := k.lock("a", gaveUp); ok || !waited {
 		t.Fatal("a held key was given twice")
 	}
 	got := make(chan bool)
 	go func() {
-		_, ok := k.lock("a", never)
+		_, _, ok := k.lock("a", never)
 		got <- ok
 	}()
 	unlock()

@@ -42,7 +42,7 @@ These are the packages that would be merged, in order:
 	pkgs := []Package{{cpv(t, "a/one-1"), "lab"}, {cpv(t, "a/two-2"), "lab"}}
 	var events []Event
 	emit := func(e Event) { events = append(events, e) }
-	found := newResults(pkgDir, pkgs, func() error { return nil }, emit)
+	found := newResults(pkgDir, pkgs, func(bool) error { return nil }, emit)
 	if !found.complete() {
 		t.Error("every package has a binpkg, and complete does not say so")
 	}

@@ -153,9 +153,9 @@ type keyLocks struct {
 	held map[string]chan struct{} // closed when released
 }
 
-// lock waits for key until done is closed; ok says whether it got it.
-func (k *keyLocks) lock(key string, done <-chan struct{}) (unlock func(), ok bool) {
-	for {
+// lock waits for key until done is closed; ok says whether it got it, and waited whether another had it.
+func (k *keyLocks) lock(key string, done <-chan struct{}) (unlock func(), waited, ok bool) {
+	for ; ; waited = true {
 		k.mu.Lock()
 		busy := k.held[key]
 		if busy == nil {
@@ -170,13 +170,13 @@ func (k *keyLocks) lock(key string, done <-chan struct{}) (unlock func(), ok boo
 				delete(k.held, key)
 				k.mu.Unlock()
 				close(mine)
-			}, true
+			}, waited, true
 		}
 		k.mu.Unlock()
 		select {
 		case <-busy:
 		case <-done:
-			return nil, false
+			return nil, true, false
 		}
 	}
 }

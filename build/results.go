@@ -31,11 +31,11 @@ type results struct {
 	before map[string]bool
 	wanted map[gentoo.CPV]bool
 	found  map[gentoo.CPV]Result
-	trust  func() error // whether the base is still what it was when the job began
+	trust  func(reused bool) error // whether the base is still what it was when the job began
 	emit   func(Event)
 }
 
-func newResults(dir string, pkgs []Package, trust func() error, emit func(Event)) *results {
+func newResults(dir string, pkgs []Package, trust func(reused bool) error, emit func(Event)) *results {
 	r := &results{
 		dir: dir, before: make(map[string]bool), wanted: make(map[gentoo.CPV]bool),
 		found: make(map[gentoo.CPV]Result), trust: trust, emit: emit,
@@ -132,7 +132,7 @@ func (r *results) add(cpv gentoo.CPV, rel string, reused bool) {
 	if _, known := r.found[cpv]; known || !r.wanted[cpv] {
 		return
 	}
-	if err := r.trust(); err != nil {
+	if err := r.trust(reused); err != nil {
 		r.emit(Event{Kind: EventNote, CPV: cpv, Text: err.Error()})
 		return
 	}
