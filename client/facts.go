@@ -16,6 +16,7 @@ import (
 // facts are what this machine's Portage says of a package that it would build itself.
 type facts struct {
 	CPV, Repo  string
+	Error      string            // why Portage does not tell the rest
 	Portage    string            // version
 	EAPI, Slot string            // the slot with its sub-slot, as the ebuild has it
 	Use        []string          // all that are on, as a binpkg records them

@@ -73,7 +73,10 @@ def main(variables, packages):
     settings = portage.config(clone=portage.settings)
     for package in packages:
         cpv, repo = package.split("::")
-        print(json.dumps(facts(db, settings, variables, cpv, repo)))
+        try:
+            print(json.dumps(facts(db, settings, variables, cpv, repo)))
+        except Exception as e:  # whatever is odd about one package concerns that one alone
+            print(json.dumps({"cpv": cpv, "error": f"{type(e).__name__}: {e}"}))
 
 
 main(sys.argv[1].split(), sys.argv[2:])

@@ -113,8 +113,16 @@ func (m *machine) emerge(host string, out *buffer, args ...string) *Emerge {
 		Environ: []string{"PATH=" + m.path("bin") + ":/usr/bin:/bin", "FAKE=" + m.dir, "USE=x", "HOME=" + m.dir},
 		Stdin:   strings.NewReader(""), Stdout: out, Stderr: out,
 		patience: 3 * time.Second, unproved: true,
-		facts: func(context.Context, *tools, []gentoo.Package) (map[gentoo.CPV]facts, error) {
-			return map[gentoo.CPV]facts{{Category: "lab", Name: "a", Version: "1"}: {CPV: "lab/a-1", Phases: []string{"compile"}, Distfiles: m.distfiles}}, nil
+		facts: func(_ context.Context, _ *tools, pkgs []gentoo.Package) (map[gentoo.CPV]facts, error) {
+			known := map[gentoo.CPV]facts{}
+			for _, p := range pkgs {
+				f := facts{CPV: p.CPV.String(), Phases: []string{"compile"}}
+				if f.CPV == "lab/a-1" {
+					f.Distfiles = m.distfiles
+				}
+				known[p.CPV] = f
+			}
+			return known, nil
 		},
 	}
 }

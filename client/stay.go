@@ -75,9 +75,12 @@ func (h *home) why(p gentoo.Package) string {
 	case !gentoo.ValidRepoName(p.Repo) || p.Repo == "__unknown__":
 		return "its repository has no name"
 	}
-	f := h.facts[p.CPV]
+	f, known := h.facts[p.CPV]
 	if i := matching(h.local, p, f); i >= 0 {
 		return fmt.Sprintf("you want it so (--local %s)", h.local[i])
+	}
+	if !known || f.Error != "" {
+		return "Portage does not tell how it would be built, so that what comes could not be compared" + prefixed(": ", oneLine(f.Error, 200))
 	}
 	if matching(h.remote, p, f) >= 0 {
 		return ""

@@ -61,9 +61,19 @@ func TestSplit(t *testing.T) {
 		"[ebuild  N     ] lab/mine-1::lab 0 KiB",
 		"[ebuild IN     ] lab/forced-1::lab 0 KiB",
 		"[ebuild  N     ] lab/forced-1::lab to /mnt/ 0 KiB",
+		"[ebuild  N     ] lab/odd-1::lab 0 KiB",
+		"[ebuild  N     ] lab/broken-1::lab 0 KiB",
 	}, "\n"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, p := range list.Builds() {
+		if _, ok := known[p.CPV]; !ok && p.Name != "odd" {
+			known[p.CPV] = facts{}
+		}
+		if p.Name == "broken" {
+			known[p.CPV] = facts{Error: "KeyError: 'x'"}
+		}
 	}
 	h, err := (&Emerge{Local: []string{"lab/slotted:2", "*/mine"}, Remote: []string{"forced", "mine"}}).newHome()
 	if err != nil {
@@ -94,6 +104,8 @@ func TestSplit(t *testing.T) {
 		"stay lab/slotted-1: you want it so (--local lab/slotted:2)",
 		"stay lab/mine-1: you want it so (--local */mine)",
 		"stay lab/forced-1: it is for another root than /",
+		"stay lab/odd-1: Portage does not tell how it would be built, so that what comes could not be compared",
+		"stay lab/broken-1: Portage does not tell how it would be built, so that what comes could not be compared: KeyError: 'x'",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
