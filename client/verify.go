@@ -68,8 +68,8 @@ func (v *Verify) Run(ctx context.Context) error {
 	case err != nil:
 		return err
 	case wrong > 0:
-		return exitf(ExitFailed, "%d of %s not what came from the builder. Remove them (and `emaint --fix binhost`), and run lantage emerge again.",
-			wrong, count(len(list), "package"))
+		return exitf(ExitFailed, "Not what came from the builder: %d of %s. Remove what is marked in %s, run `emaint --fix binhost`, and lantage emerge again.",
+			wrong, count(len(list), "package"), vars["PKGDIR"])
 	case len(list) == 0 && len(patterns) > 0:
 		return exitf(ExitFailed, "No package in %s that a builder has built is %s.", vars["PKGDIR"], strings.Join(v.Atoms, " or "))
 	}

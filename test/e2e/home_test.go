@@ -33,7 +33,7 @@ func TestHome(t *testing.T) {
 	lantage(t, lappy, "verify").ok(t).says(t, "lab-five/p1-1", "lab-apps/running-1", "tower", "as it came").saysNot(t, "p2-1")
 	lantage(t, lappy, "verify", "p1").ok(t).says(t, "ID ", "Portage", "SHA-256", "compiler", "x86-64-v", "EAPI", "::lab")
 	in(t, lappy, nil, "sh", "-c", "echo x >> /var/cache/binpkgs/lab-five/p1/p1-1-1.gpkg.tar").ok(t)
-	lantage(t, lappy, "verify", "--json").is(t, 1).says(t, `"wrong": [`, "its SHA-256 is", "1 of 2 packages not what came")
+	lantage(t, lappy, "verify", "--json").is(t, 1).says(t, `"wrong": [`, "its SHA-256 is", "Not what came from the builder: 1 of 2 packages")
 	t.Run("signatures", func(t *testing.T) { signatures(t, lappy) })
 }
 
