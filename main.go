@@ -21,6 +21,7 @@ import (
 	"lantage/build"
 	"lantage/client"
 	"lantage/daemon"
+	"lantage/trust"
 )
 
 // version is set by the Makefile.
@@ -42,6 +43,8 @@ type cli struct {
 	NoInstall  bool     `help:"Keep the binary packages in an archive and print how to install them."`
 	NoFallback bool     `help:"Without a builder, stop instead of building here."`
 	IgnoreCPU  bool     `name:"ignore-cpu" help:"Take builders whose CPU cannot run what this machine's flags ask for, too: for those who know better."`
+	Plain      bool     `help:"Do not encrypt, neither here nor on the builder (lantage serve --plain): for links that are private already."`
+	AcceptNew  bool     `env:"LANTAGE_ACCEPT_NEW" help:"Use a builder that was never met without a question. One whose key has changed is refused all the same."`
 	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
 
 	IgnoreRevisions bool `help:"Build on a builder's own base also where its ebuild repositories are in another state than this machine's."`
@@ -52,7 +55,8 @@ type cli struct {
 	Sync         syncCmd         `cmd:"" help:"Bring a builder's copy of this machine's root up to date."`
 	Verify       verifyCmd       `cmd:"" help:"Show where the binary packages in PKGDIR come from, and whether they are still what came."`
 	GC           gcCmd           `cmd:"" name:"gc" help:"Make room on a builder's disk."`
-	Trust        trustCmd        `cmd:"" help:"On a builder: whose roots are copied and built on."`
+	Pair         pairCmd         `cmd:"" help:"Make a client and a builder known to each other: first on the builder, which shows a code, then on the client."`
+	Trust        trustCmd        `cmd:"" help:"Show and change which builders and clients are trusted."`
 	Version      versionCmd      `cmd:"" help:"Show the version."`
 	BuildRoot    buildRootCmd    `cmd:"" hidden:""`
 }
@@ -67,6 +71,7 @@ type serveCmd struct {
 	StateDir    string   `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Where copies, caches and jobs live (${default})."`
 	MaxJobs     int      `default:"1" placeholder:"N" help:"How many jobs run at once (${default})."`
 	Bases       []string `default:"auto" placeholder:"BASE" help:"What jobs are built on: client, copies of the clients' roots; host, this machine; a directory with a whole system. auto is client, and host on Gentoo (${default})."`
+	Allow       string   `default:"lan" enum:"lan,paired" placeholder:"WHO" help:"Whose jobs are taken: lan, of all machines on this one's own networks; paired, of paired or allowed machines (lantage pair, lantage trust allow), wherever they are (${default})."`
 	NoAdvertise bool     `help:"Do not announce this builder by mDNS."`
 	Interface   []string `placeholder:"NAME" help:"Announce on these interfaces only."`
 }
@@ -100,19 +105,29 @@ type gcCmd struct {
 type trustCmd struct {
 	StateDir string `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Of lantage serve (${default})."`
 
-	List   trustListCmd   `cmd:"" help:"Show the clients."`
-	Revoke trustRevokeCmd `cmd:"" help:"Take nothing of a client any more, and offer to remove what there is."`
-	Allow  trustAllowCmd  `cmd:"" help:"Take a revocation back."`
+	List   trustListCmd   `cmd:"" help:"Show this machine's key, and the builders and clients that it knows."`
+	Allow  trustAllowCmd  `cmd:"" help:"Trust a builder or a client, also one that was revoked."`
+	Revoke trustRevokeCmd `cmd:"" help:"Have nothing to do with a builder or a client any more; what runs of it ends."`
+	Forget trustForgetCmd `cmd:"" help:"Know nothing of a builder or a client any more: it is met anew."`
 }
 
 type trustListCmd struct{}
 
-type trustRevokeCmd struct {
-	Client string `arg:"" help:"Its name, or ID, or the beginning of that."`
+type trustAllowCmd struct {
+	Peer string `arg:"" help:"Its name, or its fingerprint, or the beginning of that."`
 }
 
-type trustAllowCmd struct {
-	Client string `arg:"" help:"Its name, or ID, or the beginning of that."`
+type trustRevokeCmd struct {
+	Peer string `arg:"" help:"Its name, or its fingerprint, or the beginning of that."`
+}
+
+type trustForgetCmd struct {
+	Peer string `arg:"" help:"Its name, or its fingerprint, or the beginning of that."`
+}
+
+type pairCmd struct {
+	Code     string `arg:"" optional:"" help:"On a client: the code that the builder shows."`
+	StateDir string `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Of lantage serve (${default})."`
 }
 
 type versionCmd struct{}
@@ -188,7 +203,7 @@ func exitStatus(err error, stderr io.Writer) int {
 
 // where is whom to look for.
 func (c *cli) where() client.Where {
-	return client.Where{Builder: c.Builder, Host: c.Host, Port: c.Port, Builders: c.Builders, Domains: c.Domains}
+	return client.Where{Builder: c.Builder, Host: c.Host, Port: c.Port, Builders: c.Builders, Domains: c.Domains, Plain: c.Plain, AcceptNew: c.AcceptNew}
 }
 
 // Run does what emerge does.
@@ -213,7 +228,7 @@ func (l *listBuildersCmd) Run(ctx context.Context, c *cli, io stdio) error {
 func (s *syncCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return (&client.Sync{
 		Where: c.where(), Copy: c.Copy, NoCopy: c.NoCopy, IgnoreCPU: c.IgnoreCPU, Full: s.Full, ShowInputs: s.ShowInputs, Forget: s.Forget,
-		Version: version, Environ: os.Environ(), Stdout: io.out, Stderr: io.err,
+		Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
 	}).Run(ctx)
 }
 
@@ -230,26 +245,45 @@ func (g *gcCmd) Run(ctx context.Context, io stdio) error {
 	}).Run(ctx)
 }
 
-func (t *trustCmd) trust(io stdio) *daemon.Trust {
-	return &daemon.Trust{
+// manager is what both of this machine's sides hold of others.
+func (t *trustCmd) manager(io stdio) *trust.Manager {
+	clients := &daemon.Clients{
 		StateDir: t.StateDir, Stdin: io.in, Stdout: io.out, Ask: term.IsTerminal(int(io.in.Fd())),
 		Logger: slog.New(slog.NewTextHandler(io.err, nil)),
 	}
+	sides := []trust.Side{client.BuildersSide("", os.Environ()), clients.Side()}
+	return &trust.Manager{Sides: sides, Stdout: io.out}
 }
 
-// Run shows the clients.
-func (*trustListCmd) Run(ctx context.Context, c *cli, io stdio) error {
-	return c.Trust.trust(io).List(ctx)
-}
+// Run shows what is trusted.
+func (*trustListCmd) Run(c *cli, io stdio) error { return c.Trust.manager(io).List() }
 
-// Run revokes a client.
-func (t *trustRevokeCmd) Run(ctx context.Context, c *cli, io stdio) error {
-	return c.Trust.trust(io).Revoke(ctx, t.Client)
-}
-
-// Run allows a client again.
+// Run trusts a peer.
 func (t *trustAllowCmd) Run(ctx context.Context, c *cli, io stdio) error {
-	return c.Trust.trust(io).Allow(ctx, t.Client)
+	return c.Trust.manager(io).Set(ctx, t.Peer, trust.Trusted)
+}
+
+// Run revokes a peer.
+func (t *trustRevokeCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	return c.Trust.manager(io).Set(ctx, t.Peer, trust.Revoked)
+}
+
+// Run forgets a peer.
+func (t *trustForgetCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	return c.Trust.manager(io).Forget(ctx, t.Peer)
+}
+
+// Run pairs: without a code as the builder that runs here, if one does, and else as a client.
+func (p *pairCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	if p.Code == "" {
+		err := (&daemon.Pair{StateDir: p.StateDir, Stdout: io.out}).Run(ctx)
+		if !errors.Is(err, daemon.ErrNoDaemon) {
+			return err
+		}
+	}
+	return (&client.Pair{
+		Where: c.where(), Code: p.Code, Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out,
+	}).Run(ctx)
 }
 
 // Run serves as a builder until a signal ends it.
@@ -260,7 +294,7 @@ func (s *serveCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	}
 	return (&daemon.Command{
 		Listen: s.Listen, Name: s.Name, StateDir: s.StateDir, MaxJobs: s.MaxJobs, Bases: s.Bases,
-		NoAdvertise: s.NoAdvertise, Interfaces: s.Interface, Version: version,
+		Allow: s.Allow, Plain: c.Plain, NoAdvertise: s.NoAdvertise, Interfaces: s.Interface, Version: version,
 		Logger: slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level})),
 	}).Run(ctx)
 }

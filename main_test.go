@@ -16,13 +16,14 @@ import (
 func TestLayers(t *testing.T) {
 	allowed := map[string][]string{
 		"lantage":           {"lantage/build", "lantage/client", "lantage/daemon"},
-		"lantage/client":    {"lantage/archive", "lantage/discovery", "lantage/gentoo", "lantage/rootfs", "lantage/wire"},
-		"lantage/daemon":    {"lantage/archive", "lantage/build", "lantage/discovery", "lantage/gentoo", "lantage/rootfs", "lantage/wire"},
+		"lantage/client":    {"lantage/archive", "lantage/discovery", "lantage/gentoo", "lantage/rootfs", "lantage/trust", "lantage/wire"},
+		"lantage/daemon":    {"lantage/archive", "lantage/build", "lantage/discovery", "lantage/gentoo", "lantage/rootfs", "lantage/trust", "lantage/wire"},
 		"lantage/build":     {"lantage/gentoo"},
 		"lantage/wire":      nil,
 		"lantage/gentoo":    nil,
 		"lantage/archive":   nil,
 		"lantage/discovery": nil,
+		"lantage/trust":     nil,
 		"lantage/rootfs":    nil,
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()

@@ -3,14 +3,11 @@ package client
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"lantage/rootfs"
 	"lantage/wire"
@@ -20,7 +17,6 @@ import (
 type rootCopy struct {
 	rules    rootfs.Rules
 	dir      string // for the list of the last scan
-	identity string
 	chost    string
 	full     bool               // look at every file, also where nothing seems to have changed
 	progress func(copyProgress) // called often
@@ -57,31 +53,12 @@ const (
 	kernelName = "root.kernel" // how much of the kernel's sources the copy has
 )
 
-// loadIdentity reads this client's secret name, or makes one. Who knows it may build on the copies of its root.
-func loadIdentity(dir string) (string, error) {
-	file := filepath.Join(dir, "identity")
-	b, err := os.ReadFile(file)
-	if id := strings.TrimSpace(string(b)); err == nil && len(id) == 32 {
-		return id, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	var random [16]byte
-	rand.Read(random[:])
-	id := hex.EncodeToString(random[:])
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	return id, os.WriteFile(file, []byte(id+"\n"), 0o600)
-}
-
-// sync makes the builder at the other end of conn have a copy of this root as it is now. Afterwards the conversation can go
+// sync makes the builder have a copy of this root as it is now. Afterwards the conversation can go
 // on with another request. Errors: ctx's, a *wire.Error of the builder, a *localError, or what is wrong with the
 // connection.
-func (c *rootCopy) sync(ctx context.Context, conn *wire.Conn) (copied, error) {
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	s := &syncing{rootCopy: c, ctx: ctx, conn: conn}
+func (c *rootCopy) sync(ctx context.Context, b *builder) (copied, error) {
+	defer context.AfterFunc(ctx, func() { b.conn.Close() })()
+	s := &syncing{rootCopy: c, ctx: ctx, conn: b.conn, secret: b.secret}
 	done, err := s.run()
 	if ctx.Err() != nil {
 		err = ctx.Err()
@@ -90,9 +67,9 @@ func (c *rootCopy) sync(ctx context.Context, conn *wire.Conn) (copied, error) {
 }
 
 // forget has the builder remove its copy.
-func (c *rootCopy) forget(ctx context.Context, conn *wire.Conn) error {
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	s := &syncing{rootCopy: c, ctx: ctx, conn: conn}
+func (c *rootCopy) forget(ctx context.Context, b *builder) error {
+	defer context.AfterFunc(ctx, func() { b.conn.Close() })()
+	s := &syncing{rootCopy: c, ctx: ctx, conn: b.conn, secret: b.secret}
 	_, err := s.ask(wire.Sync{Forget: true})
 	return err
 }
@@ -100,9 +77,10 @@ func (c *rootCopy) forget(ctx context.Context, conn *wire.Conn) error {
 // syncing is one run of sync.
 type syncing struct {
 	*rootCopy
-	ctx   context.Context
-	conn  *wire.Conn
-	reply chan reply // of the read that is under way, see expect
+	ctx    context.Context
+	conn   *wire.Conn
+	secret string     // see builder
+	reply  chan reply // of the read that is under way, see expect
 
 	state  wire.Copy // that the builder has
 	digest string    // of the list that was sent last
@@ -154,7 +132,7 @@ func (s *syncing) answer(sent error, want wire.Type, v any) error {
 
 // ask opens the conversation.
 func (s *syncing) ask(m wire.Sync) (wire.Copy, error) {
-	m.Identity, m.Client, m.CHOST = s.identity, hostName(), s.chost
+	m.Identity, m.Client, m.CHOST = s.secret, hostName(), s.chost
 	s.expect()
 	var state wire.Copy
 	err := s.answer(s.conn.Send(wire.TypeSync, m), wire.TypeCopy, &state)

@@ -100,7 +100,7 @@ func syncWith(t *testing.T, c *rootCopy, do func(*copyBuilder)) (copied, error) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	done, err := c.sync(t.Context(), conn)
+	done, err := c.sync(t.Context(), &builder{conn: conn, secret: strings.Repeat("0", 32)})
 	conn.Close()
 	<-ended
 	return done, err
@@ -117,7 +117,7 @@ func aRootCopy(t *testing.T) *rootCopy {
 		t.Fatal(err)
 	}
 	return &rootCopy{
-		rules: rootfs.Rules{Root: root}, dir: t.TempDir(), identity: strings.Repeat("0", 32), chost: testCHOST,
+		rules: rootfs.Rules{Root: root}, dir: t.TempDir(), chost: testCHOST,
 		progress: func(copyProgress) {},
 	}
 }

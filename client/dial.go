@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lantage/gentoo"
+	"lantage/trust"
 	"lantage/wire"
 )
 
@@ -23,17 +24,27 @@ const (
 
 // builder is a builder that answered the hello.
 type builder struct {
-	hello wire.Hello // its text is safe to print
-	addr  string     // where it answered, as people write it
-	at    netip.AddrPort
-	conn  *wire.Conn
-	base  string           // that a job of ours is built on; empty: the builder's choice
-	addrs []netip.AddrPort // all that are known, to reach it again
+	hello   wire.Hello // its text is safe to print
+	addr    string     // where it answered, as people write it
+	at      netip.AddrPort
+	conn    *wire.Conn
+	key     trust.Key        // whose it is; nobody's without encryption
+	secret  string           // by which it knows this machine, where the connection does not say whose it is
+	channel *trust.Conn      // below conn; nil without encryption
+	known   bool             // its key is
+	base    string           // that a job of ours is built on; empty: the builder's choice
+	addrs   []netip.AddrPort // all that are known, to reach it again
+	dialer  *dialer
 }
 
 // dialer opens connections to builders.
 type dialer struct {
-	self wire.Hello
+	self     wire.Hello
+	identity *trust.Identity // nil: do not encrypt
+	secret   string          // by which builders know this machine then
+	// wanted reports whether a builder that answered is one that is looked for; nil: any is. Who answers at an address
+	// may be somebody else.
+	wanted func(*builder) bool
 }
 
 // errNoAnswer is a dial that was given up.
@@ -49,7 +60,7 @@ func (e *DialError) Error() string { return e.Addr + ": " + reasonLine(e.Err) }
 func (e *DialError) Unwrap() error { return e.Err }
 
 // dial tries addrs, each a little after the one before it or as soon as that one failed, and returns the
-// first that answers the hello. The others are given up.
+// first that answers the hello and is wanted; if none is, one that answers. The others are given up.
 func (d *dialer) dial(ctx context.Context, addrs []netip.AddrPort) (*builder, error) {
 	if len(addrs) == 0 {
 		return nil, errors.New("no address is known")
@@ -64,7 +75,23 @@ func (d *dialer) dial(ctx context.Context, addrs []netip.AddrPort) (*builder, er
 	next := time.NewTimer(0)
 	defer next.Stop()
 	var errs []error
-	for started := 0; ; {
+	var unwanted *builder
+	started, ended := 0, 0
+	use := func(b *builder) (*builder, error) {
+		if unwanted != nil && unwanted != b {
+			unwanted.conn.Close()
+		}
+		go func(rest int) { // those that answer too late
+			for range rest {
+				if a := <-answers; a.b != nil {
+					a.b.conn.Close()
+				}
+			}
+		}(started - ended)
+		b.addrs, b.dialer = addrs, d
+		return b, nil
+	}
+	for ended < len(addrs) {
 		select {
 		case <-next.C:
 			if started < len(addrs) {
@@ -77,24 +104,24 @@ func (d *dialer) dial(ctx context.Context, addrs []netip.AddrPort) (*builder, er
 				next.Reset(stagger)
 			}
 		case a := <-answers:
-			if a.err == nil {
-				go func(rest int) { // those that answer too late
-					for range rest {
-						if a := <-answers; a.b != nil {
-							a.b.conn.Close()
-						}
-					}
-				}(started - len(errs) - 1)
-				a.b.addrs = addrs
-				return a.b, nil
-			}
-			errs = append(errs, a.err)
-			if len(errs) == len(addrs) {
-				return nil, errors.Join(errs...)
+			ended++
+			switch {
+			case a.err != nil:
+				errs = append(errs, a.err)
+			case d.wanted == nil || d.wanted(a.b):
+				return use(a.b)
+			case unwanted == nil:
+				unwanted = a.b
+			default:
+				a.b.conn.Close()
 			}
 			next.Reset(0)
 		}
 	}
+	if unwanted != nil {
+		return use(unwanted)
+	}
+	return nil, errors.Join(errs...)
 }
 
 func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error) {
@@ -110,15 +137,37 @@ func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error)
 		return nil, &DialError{shown, err}
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	c, hello, err := wire.Handshake(conn, d.self)
+	b := &builder{addr: shownAddr(addr), at: addr, secret: d.secret}
+	err = d.greet(ctx, conn, b)
 	if !stop() {
-		conn.Close()
 		err = errNoAnswer
 	}
 	if err != nil {
+		conn.Close()
 		return nil, &DialError{shown, err}
 	}
-	return &builder{hello: tidy(hello), addr: shownAddr(addr), at: addr, conn: c}, nil
+	return b, nil
+}
+
+// greet makes the channel and exchanges hellos.
+func (d *dialer) greet(ctx context.Context, conn net.Conn, b *builder) error {
+	carrier := wire.Carrier(conn)
+	if d.identity != nil {
+		ctx, cancel := context.WithTimeout(ctx, wire.HandshakeTimeout)
+		defer cancel()
+		channel, err := trust.Client(ctx, conn, d.identity)
+		if errors.Is(err, trust.ErrPlain) {
+			return errors.New("it does not encrypt (lantage serve --plain), and this machine does; if the link is private already, " +
+				"say --plain here, too")
+		}
+		if err != nil {
+			return err
+		}
+		carrier, b.key, b.channel = channel, channel.Peer, channel
+	}
+	c, hello, err := wire.Handshake(carrier, d.self)
+	b.conn, b.hello = c, tidy(hello)
+	return err
 }
 
 // tidy makes what a builder says of itself fit to be shown and computed with.
@@ -161,6 +210,14 @@ func shownAddr(a netip.AddrPort) string {
 		return a.Addr().String()
 	}
 	return a.String()
+}
+
+// is reports whether two that answered are one builder.
+func (b *builder) is(other *builder) bool {
+	if !b.key.IsZero() || !other.key.IsZero() {
+		return b.key == other.key
+	}
+	return b.hello.ID == other.hello.ID && b.hello.ID != ""
 }
 
 func (b *builder) String() string { return b.hello.Name + " (" + b.addr + ")" }
@@ -207,9 +264,16 @@ func parsePort(s string) (uint16, error) {
 	return uint16(n), nil
 }
 
-// again connects to a builder anew.
-func (d *dialer) again(ctx context.Context, b *builder) (*builder, error) {
+// again connects to a builder anew: to the one with the same key and to no other.
+func (b *builder) again(ctx context.Context) (*builder, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return d.dial(ctx, b.addrs)
+	d := *b.dialer
+	d.wanted = func(other *builder) bool { return other.key == b.key }
+	same, err := d.dial(ctx, b.addrs)
+	if err == nil && !d.wanted(same) {
+		same.conn.Close()
+		return nil, fmt.Errorf("what answers at %s now has another key, %v instead of %v", same.addr, same.key, b.key)
+	}
+	return same, err
 }

@@ -29,7 +29,6 @@ type Emerge struct {
 	// IgnoreRevisions has packages built on a builder's own base also where its repositories are in another state.
 	IgnoreRevisions bool
 
-	StateDir string // for archives; empty: /var/lib/lantage, or below XDG_STATE_HOME for others than root
 	CacheDir string // for lists of this machine's root; empty: /var/cache/lantage
 	LogDir   string // for logs of failed packages; empty: /var/log/lantage, or below XDG_STATE_HOME
 	Version  string // of this program
@@ -40,12 +39,17 @@ type Emerge struct {
 
 	terminal func(any) bool // nil: isTerminal
 	// facts is what asks Portage about packages; nil: queryFacts.
-	facts func(context.Context, *tools, []gentoo.Package) (map[gentoo.CPV]facts, error)
-	// passedOver are the IDs of builders that declined this job.
-	passedOver []string
+	facts      func(context.Context, *tools, []gentoo.Package) (map[gentoo.CPV]facts, error)
+	passedOver []passed
 	// unproved is for tests whose binary packages are none.
 	unproved bool
 	patience time.Duration // 0: reconnectFor
+}
+
+// passed is a builder that this job does not go to any more.
+type passed struct {
+	*builder
+	why error
 }
 
 // Run does it all. Errors with an ExitCode method carry emerge's own status or one of the Exit constants;
@@ -148,6 +152,9 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 	p := whole // as a builder can do it
 	for {
 		b, err := e.findBuilder(ctx, sys)
+		if errors.Is(err, errUnwanted) {
+			continue // with the next one
+		}
 		if none, ok := errors.AsType[*errNoBuilder](err); ok {
 			if last != nil {
 				return e.finish(ctx, t, args, sys, p, last, o)
@@ -181,7 +188,7 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 			return e.finish(ctx, t, args, sys, p, b, o)
 		}
 		e.warn("%v: %s.\nLooking for another builder.", b, lostReason(o.err))
-		e.passedOver = append(e.passedOver, b.hello.ID)
+		e.passedOver = append(e.passedOver, passed{b, errors.New("it declined this job")})
 		last = b
 	}
 }
@@ -195,7 +202,7 @@ func (e *Emerge) confirmed(ctx context.Context, args gentoo.Args, sys *system, p
 	if err := e.ask(ctx, e.question(p, b)); err != nil {
 		return nil, err
 	}
-	again, err := e.dialer(sys.chost).again(ctx, b)
+	again, err := b.again(ctx)
 	if err != nil {
 		return nil, &errNoBuilder{"the builder has gone: " + reasonLine(err)}
 	}
@@ -309,8 +316,11 @@ func (e *Emerge) ask(ctx context.Context, question string) error {
 	return err
 }
 
-func (e *Emerge) dialer(chost string) *dialer {
-	return &dialer{self: wire.Hello{Name: hostName(), Software: e.Version, CHOST: chost}}
+func (e *Emerge) dialer(keys *keyring, chost string) *dialer {
+	return &dialer{
+		self: wire.Hello{Name: hostName(), Software: e.Version, CHOST: chost}, identity: keys.self, secret: keys.secret,
+		wanted: func(b *builder) bool { return keys.distrust(b, true) == nil },
+	}
 }
 
 func (e *Emerge) isTerminal(stream any) bool {

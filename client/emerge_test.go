@@ -60,7 +60,7 @@ func TestEmergeBuildsElsewhereAndMergesHere(t *testing.T) {
 		t.Errorf("programs that ran (-want +got):\n%s", diff)
 	}
 	wantJob := wire.Job{
-		ID: job.ID, Client: job.Client, CHOST: testCHOST, Env: []string{"USE=x"},
+		ID: job.ID, Client: job.Client, CHOST: testCHOST, Env: []string{"USE=x"}, Identity: strings.TrimSpace(m.read("state/identity")),
 		Packages: []wire.Package{{CPV: "lab/a-1", Repo: "lab"}, {CPV: "lab/b-2", Repo: "lab"}},
 		Profile:  wire.Profile{Repo: "lab", Path: "default"},
 		Repos:    []wire.Repo{{Name: "lab", Location: m.path("repo"), Revision: job.Repos[0].Revision}},

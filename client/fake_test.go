@@ -104,12 +104,12 @@ func (m *machine) read(name string) string {
 func (m *machine) emerge(host string, out *buffer, args ...string) *Emerge {
 	return &Emerge{
 		Where: Where{
-			Host: host, CacheFile: m.path("cache/builders.json"),
+			Host: host, CacheFile: m.path("cache/builders.json"), StateDir: m.path("state"), Plain: true,
 			network: &network{browse: func(context.Context, func(discovery.Builder)) (discovery.Report, error) {
 				return discovery.Report{}, discovery.ErrNoPath
 			}},
 		},
-		Args: args, Version: "test", StateDir: m.path("state"), LogDir: m.path("logs"),
+		Args: args, Version: "test", LogDir: m.path("logs"),
 		Environ: []string{"PATH=" + m.path("bin") + ":/usr/bin:/bin", "FAKE=" + m.dir, "USE=x", "HOME=" + m.dir},
 		Stdin:   strings.NewReader(""), Stdout: out, Stderr: out,
 		patience: 3 * time.Second, unproved: true,

@@ -19,15 +19,19 @@ func (e *errNoBuilder) Error() string { return e.why }
 // findBuilder returns the builder that a job goes to: the one that was named, or the best there is.
 func (e *Emerge) findBuilder(ctx context.Context, sys *system) (*builder, error) {
 	known := openCache(e.cacheFile(e.Environ), time.Now())
+	keys, err := e.openKeyring(e.Environ)
+	if err != nil {
+		return nil, err
+	}
 	var report discovery.Report
-	found, err := e.search(sys, known, &report).run(ctx)
+	found, err := e.search(sys, known, &keys, &report).run(ctx)
 	var suitable []sighting
 	var answered []sighting
 	for _, f := range found {
 		if f.err == nil {
 			suitable = append(suitable, f)
 		}
-		if f.builder != nil {
+		if f.builder != nil && keys.distrust(f.builder, true) == nil {
 			answered = append(answered, f)
 		}
 	}
@@ -45,18 +49,25 @@ func (e *Emerge) findBuilder(ctx context.Context, sys *system) (*builder, error)
 	if err != nil {
 		return nil, err
 	}
-	e.say("%s", whyPicked(best, why))
-	return best, nil
+	met, err := e.meet(ctx, &keys, best)
+	if errors.Is(err, errUnwanted) {
+		e.passedOver = append(e.passedOver, passed{best, err})
+	}
+	if err != nil {
+		return nil, err
+	}
+	e.say("%s", whyPicked(met, why))
+	return met, nil
 }
 
 // search looks for builders that can build for this machine.
-func (e *Emerge) search(sys *system, known *cache, report *discovery.Report) *search {
-	s := &search{sources: e.sources(known, report), dialer: e.dialer(sys.chost), timeout: searchTimeout}
+func (e *Emerge) search(sys *system, known *cache, keys *keyring, report *discovery.Report) *search {
+	s := &search{sources: e.sources(known, report), dialer: e.dialer(keys, sys.chost), timeout: searchTimeout}
 	if e.fixed() {
 		s.timeout = dialTimeout
 	}
 	s.settle = func(a *sighting) time.Duration {
-		if known.only(a.hello.ID) || e.word() != "" && a.fit == fitsExactly {
+		if known.only(a.hello.ID) && a.known || e.word() != "" && a.fit == fitsExactly && a.known {
 			return 0
 		}
 		return settleTime
@@ -65,9 +76,15 @@ func (e *Emerge) search(sys *system, known *cache, report *discovery.Report) *se
 		if err := e.wants(a); err != nil {
 			return err
 		}
-		if slices.Contains(e.passedOver, a.hello.ID) {
-			return errors.New("it declined this job")
+		for _, p := range e.passedOver {
+			if p.is(a.builder) {
+				return p.why
+			}
 		}
+		if err := keys.distrust(a.builder, e.mayMeet()); err != nil {
+			return err
+		}
+		a.known = keys.knows(a.builder)
 		base, why := e.baseFor(a.hello, sys)
 		if why != "" {
 			return errors.New(why)

@@ -158,6 +158,7 @@ func TestOneOfManyWays(t *testing.T) {
 	m.remember(b)
 	var out buffer
 	list := ListBuilders{Stdout: &out, JSON: true, Wait: 500 * time.Millisecond}
+	list.StateDir, list.Plain = m.path("state"), true
 	list.CacheFile, list.Domains = m.path("cache/builders.json"), []string{"example.org"}
 	list.network = lanOf(b, b)
 	list.network.loopback = []netip.AddrPort{netip.MustParseAddrPort(second.Addr().String())}
@@ -207,6 +208,7 @@ func TestNothingElseIsAsked(t *testing.T) {
 		var out buffer
 		e := m.emerge("", &out, "lab/b")
 		e.Where = w
+		e.Plain, e.StateDir = true, m.path("state")
 		e.CacheFile, e.Domains = m.path("cache/builders.json"), []string{"example.org"}
 		e.network = &network{
 			browse: func(context.Context, func(discovery.Builder)) (discovery.Report, error) {
@@ -390,6 +392,7 @@ func TestList(t *testing.T) {
 	m.remember(known)
 	var out buffer
 	list := ListBuilders{Stdout: &out, Wait: 300 * time.Millisecond}
+	list.StateDir, list.Plain = m.path("state"), true
 	list.CacheFile, list.network = m.path("cache/builders.json"), lanOf(b, gone)
 	list.network.loopback = []netip.AddrPort{known.addrPort()}
 	if err := list.Run(t.Context()); err != nil {
@@ -410,7 +413,7 @@ func TestListOfANamedBuilder(t *testing.T) {
 	b := named(t, "tower", "0123456789abcdef", 8)
 	m := newMachine(t)
 	var out buffer
-	where := Where{Host: b.addr(), CacheFile: m.path("cache/builders.json")}
+	where := Where{Host: b.addr(), CacheFile: m.path("cache/builders.json"), StateDir: m.path("state"), Plain: true}
 	if err := (&ListBuilders{Where: where, Stdout: &out, JSON: true}).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -420,7 +423,7 @@ func TestListOfANamedBuilder(t *testing.T) {
 	}
 	want := []listed{{
 		Name: "tower", ID: "0123456789abcdef", Instance: "tower-012345", Address: b.addr(), CHOST: testCHOST, Cores: 8,
-		JobLimit: 1, Version: "0.1", Trust: "not verified", Found: []string{"named"},
+		JobLimit: 1, Version: "0.1", Trust: "not encrypted", Found: []string{"named"},
 	}}
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -435,16 +438,16 @@ func TestTable(t *testing.T) {
 	rows := []listed{
 		{
 			Name: "big", Address: "10.77.0.2", CHOST: testCHOST, CPU: "x86-64-v3", Cores: 32, Load: 0.25, Jobs: 1, Waiting: 2,
-			JobLimit: 1, Version: "0.1", Trust: notVerified, Found: []string{byMDNS},
+			JobLimit: 1, Version: "0.1", Trust: "new", Found: []string{byMDNS},
 		},
 		{
-			Name: "a-very-long-host-name", Address: "192.168.100.200", Trust: notVerified, Found: []string{byMDNS},
+			Name: "a-very-long-host-name", Address: "192.168.100.200", Found: []string{byMDNS},
 			Error: "connection refused " + strings.Repeat("x", 200),
 		},
 	}
-	want := `NAME              ADDRESS          CHOST                CPU        CORES  LOAD  JOBS   VERSION  TRUST         FOUND
-big               10.77.0.2        x86_64-pc-linux-gnu  x86-64-v3  32     0.2   1/1+2  0.1      not verified  mdns
-a-very-long-hos…  192.168.100.200  -                    -          0      0.0   0/0    -        not verified  mdns
+	want := `NAME              ADDRESS          CHOST                CPU        CORES  LOAD  JOBS   VERSION  TRUST  FOUND
+big               10.77.0.2        x86_64-pc-linux-gnu  x86-64-v3  32     0.2   1/1+2  0.1      new    mdns
+a-very-long-hos…  192.168.100.200  -                    -          0      0.0   0/0    -        -      mdns
 `
 	got := table(rows, 140)
 	if head := strings.Join(strings.SplitAfter(got, "\n")[:3], ""); head != want {
@@ -458,7 +461,7 @@ a-very-long-hos…  192.168.100.200  -                    -          0      0.0 
 				t.Errorf("%d columns of %d: %s", n, width, line)
 			}
 		}
-		if !strings.Contains(strings.ToLower(got), "not verified") {
+		if !strings.Contains(got, "TRUST") && !strings.Contains(got, "Trust: big new") {
 			t.Errorf("with %d columns nothing is said of trust:\n%s", width, got)
 		}
 	}
@@ -473,6 +476,7 @@ func TestWatch(t *testing.T) {
 	out := &watchedBuffer{more: make(chan struct{}, 100)}
 	list := ListBuilders{Stdout: out, Watch: true}
 	bye := make(chan struct{})
+	list.StateDir, list.Plain = m.path("state"), true
 	list.CacheFile = m.path("cache/builders.json")
 	list.network = &network{browse: func(ctx context.Context, found func(discovery.Builder)) (discovery.Report, error) {
 		found(b.announced())

@@ -50,13 +50,11 @@ type listed struct {
 	Version  string   `json:"version"`
 	Portage  string   `json:"portage,omitempty"`
 	Bases    []string `json:"bases,omitempty"` // what it builds on
-	Trust    string   `json:"trust"`
+	Trust    string   `json:"trust"`           // what this machine thinks of its key
+	Key      string   `json:"key,omitempty"`   // its fingerprint; of one that does not answer, what was announced
 	Found    []string `json:"found"`           // named, config, cache, loopback, mdns, dns
 	Error    string   `json:"error,omitempty"` // why it cannot be used
 }
-
-// notVerified is all that can be said of any builder as long as there is no way to verify one.
-const notVerified = "not verified"
 
 // Run shows the builders. Without any that answers the error has exit status ExitNoBuilder.
 func (l *ListBuilders) Run(ctx context.Context) error {
@@ -86,8 +84,12 @@ func (l *ListBuilders) Run(ctx context.Context) error {
 // find looks for builders. why explains that none of them answers.
 func (l *ListBuilders) find(ctx context.Context) (rows []listed, why string, err error) {
 	known := openCache(l.cacheFile(l.Environ), time.Now())
+	keys, err := l.openKeyring(l.Environ)
+	if err != nil {
+		return nil, "", err
+	}
 	var report discovery.Report
-	s := l.search(known, &report)
+	s := l.search(known, &keys, &report)
 	answered := make(chan struct{}, moreOffers+1)
 	s.judge = func(a *sighting) error {
 		err := l.wants(a)
@@ -114,17 +116,17 @@ func (l *ListBuilders) find(ctx context.Context) (rows []listed, why string, err
 	}
 	found, failed := s.run(look)
 	known.note(onlyAnswered(found), time.Now())
-	rows = rowsOf(found)
+	rows = rowsOf(found, &keys)
 	if !slices.ContainsFunc(rows, listed.usable) {
 		why = (&explanation{where: &l.Where, found: found, report: report, err: failed}).full()
 	}
 	return rows, why, ctx.Err()
 }
 
-func (l *ListBuilders) search(known *cache, report *discovery.Report) *search {
+func (l *ListBuilders) search(known *cache, keys *keyring, report *discovery.Report) *search {
 	return &search{
 		sources: l.sources(known, report), judge: l.wants, timeout: listMost,
-		dialer: &dialer{self: wire.Hello{Name: hostName(), Software: l.Version}},
+		dialer: &dialer{self: wire.Hello{Name: hostName(), Software: l.Version}, identity: keys.self},
 	}
 }
 
@@ -133,13 +135,13 @@ func onlyAnswered(found []sighting) []sighting {
 }
 
 // rowsOf makes the list, and closes the connections.
-func rowsOf(found []sighting) []listed {
+func rowsOf(found []sighting, keys *keyring) []listed {
 	rows := []listed{}
 	for _, f := range found {
 		switch {
 		case f.builder != nil && f.err == nil:
 			f.conn.Close()
-			rows = append(rows, answeredRow(&f))
+			rows = append(rows, answeredRow(&f, keys))
 		case f.quiet() || errors.Is(f.err, errOther):
 		default:
 			rows = append(rows, silentRow(&f))
@@ -154,12 +156,12 @@ func rowsOf(found []sighting) []listed {
 // usable reports whether the builder answered.
 func (l listed) usable() bool { return l.Error == "" }
 
-func answeredRow(f *sighting) listed {
+func answeredRow(f *sighting, keys *keyring) listed {
 	h := f.hello
 	return listed{
 		Name: h.Name, ID: h.ID, Instance: discovery.InstanceName(h.Name, h.ID), Address: f.addr, CHOST: h.CHOST,
 		Arch: h.Arch, CPU: h.CPU, Cores: h.Cores, Load: h.Load, Jobs: h.Jobs, Waiting: h.Waiting, JobLimit: h.JobLimit,
-		Memory: h.Memory, Version: h.Software, Portage: h.Portage, Bases: h.Bases, Trust: notVerified, Found: f.ways,
+		Memory: h.Memory, Version: h.Software, Portage: h.Portage, Bases: h.Bases, Trust: keys.trustOf(f.builder), Key: keyText(f.builder), Found: f.ways,
 	}
 }
 
@@ -169,7 +171,7 @@ func silentRow(f *sighting) listed {
 	r := listed{
 		Name: oneLine(cmp.Or(a.Name, f.label), 64), ID: a.ID, CHOST: a.CHOST, Arch: a.Arch, CPU: a.CPU,
 		Cores: a.Cores, Load: a.Load, Jobs: a.Jobs, JobLimit: a.JobLimit, Memory: a.Memory, Version: a.Software,
-		Trust: notVerified, Found: []string{f.how},
+		Key: a.Fingerprint, Found: []string{f.how},
 		Error: reasonLine(f.err),
 	}
 	if a.ID != "" {

@@ -11,16 +11,6 @@ func (e *Emerge) mayMerge() bool { return isRoot() && !e.NoInstall }
 
 func isRoot() bool { return os.Geteuid() == 0 }
 
-func (e *Emerge) stateDir() string {
-	switch {
-	case e.StateDir != "":
-		return e.StateDir
-	case isRoot():
-		return "/var/lib/lantage"
-	}
-	return e.userState()
-}
-
 func (e *Emerge) logDir() string {
 	switch {
 	case e.LogDir != "":
@@ -28,15 +18,15 @@ func (e *Emerge) logDir() string {
 	case isRoot():
 		return "/var/log/lantage"
 	}
-	return filepath.Join(e.userState(), "log")
+	return filepath.Join(userState(e.Environ), "log")
 }
 
 // userState is where the XDG base directory specification puts what a program keeps for a user.
-func (e *Emerge) userState() string {
-	if dir := lookupEnv(e.Environ, "XDG_STATE_HOME"); filepath.IsAbs(dir) {
+func userState(environ []string) string {
+	if dir := lookupEnv(environ, "XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "lantage")
 	}
-	return filepath.Join(lookupEnv(e.Environ, "HOME"), ".local/state/lantage")
+	return filepath.Join(lookupEnv(environ, "HOME"), ".local/state/lantage")
 }
 
 // hostName is what this machine is called, for people.

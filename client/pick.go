@@ -76,10 +76,11 @@ func wait(h wire.Hello) float64 {
 // freeSlot reports whether a job would begin at once.
 func freeSlot(h wire.Hello) bool { return h.Waiting == 0 && (h.JobLimit == 0 || h.Jobs < h.JobLimit) }
 
-// better orders builders, the best one first: the base client, then the shorter wait, then more free cores, then more cores. Names
+// better orders builders, the best one first: those that are known, then the base client, then the shorter wait, then more free cores, then more cores. Names
 // and addresses make the order the same each time.
 func better(a, b *builder) int {
 	return cmp.Or(
+		-cmp.Compare(btoi(a.known), btoi(b.known)),                                     // before anybody is asked about another one
 		-cmp.Compare(btoi(a.base == wire.BaseClient), btoi(b.base == wire.BaseClient)), // what is built there is exact
 		cmp.Compare(wait(a.hello), wait(b.hello)),
 		cmp.Compare(freeCores(b.hello), freeCores(a.hello)),

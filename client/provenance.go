@@ -48,6 +48,7 @@ type provenance struct {
 type builderTrace struct {
 	Name     string `json:"name"`
 	ID       string `json:"id"`
+	Key      string `json:"key,omitempty"` // empty: the connection was not encrypted
 	Address  string `json:"address"`
 	CPU      string `json:"cpu"`
 	Software string `json:"lantage"`
@@ -64,7 +65,7 @@ type recorder struct {
 func (e *Emerge) newRecorder(ctx context.Context, t *tools, sys *system, p *plan, b *builder, msg wire.Job, dir string, pr *proof) *recorder {
 	about := provenance{
 		Asked: time.Now().UTC().Truncate(time.Second), Job: msg.ID, Base: b.base, Root: msg.Root, Client: e.Version, Revisions: map[string]string{},
-		Builder: builderTrace{b.hello.Name, b.hello.ID, b.at.String(), b.hello.CPU, b.hello.Software},
+		Builder: builderTrace{b.hello.Name, b.hello.ID, keyText(b), b.at.String(), b.hello.CPU, b.hello.Software},
 		Portage: b.hello.Portage, Compiler: b.hello.Compiler,
 	}
 	if b.base == wire.BaseClient { // what is there is what is here
@@ -81,6 +82,13 @@ func (e *Emerge) newRecorder(ctx context.Context, t *tools, sys *system, p *plan
 		}
 	}
 	return &recorder{dir, about, pr}
+}
+
+func keyText(b *builder) string {
+	if b.key.IsZero() {
+		return ""
+	}
+	return b.key.String()
 }
 
 // compilerVersion is the first line that this machine's compiler says of itself, or "".

@@ -139,11 +139,11 @@ func (s *search) ask(ctx context.Context, c candidate, fresh []netip.AddrPort) s
 	return a
 }
 
-// merge makes one of those that are one builder: it has one ID, whatever led to it.
+// merge makes one of those that are one builder: it has one key, or one ID where keys are not known, whatever led to it.
 func merge(found []sighting, offered []candidate) []sighting {
 	var merged []sighting
 	for _, f := range found {
-		same := func(o sighting) bool { return o.builder != nil && o.hello.ID == f.hello.ID && f.hello.ID != "" }
+		same := func(o sighting) bool { return o.builder != nil && o.is(f.builder) }
 		i := -1
 		if f.builder != nil {
 			f.spots = []netip.AddrPort{f.at}

@@ -31,7 +31,7 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 	sent, msg := e.newJob(ctx, sys, p, b)
 	o := outcome{id: msg.ID[:8], pkgdir: sys.pkgdir}
 	if !e.mayMerge() {
-		o.pkgdir, o.staging = filepath.Join(e.stateDir(), o.id, "binpkgs"), true
+		o.pkgdir, o.staging = filepath.Join(e.stateDir(e.Environ), o.id, "binpkgs"), true
 	}
 	store, err := openStore(o.pkgdir)
 	if err != nil {
@@ -70,7 +70,7 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 	}
 	j := &job{
 		msg: msg, inputs: file, size: size, builder: b, results: rs, display: show,
-		redial:   func(ctx context.Context) (*builder, error) { return e.dialer(sys.chost).again(ctx, b) },
+		redial:   func(ctx context.Context) (*builder, error) { return b.again(ctx) },
 		patience: cmp.Or(e.patience, reconnectFor),
 	}
 	if dist != nil {
@@ -89,7 +89,7 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 // newJob is the message that asks for a plan's packages, and the repositories that go with it.
 func (e *Emerge) newJob(ctx context.Context, sys *system, p *plan, b *builder) ([]overlay, wire.Job) {
 	msg := wire.Job{
-		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose, Base: b.base, Nodeps: p.nodeps, Clear: p.seenByBuilds(),
+		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose, Base: b.base, Identity: b.secret, Nodeps: p.nodeps, Clear: p.seenByBuilds(),
 		Profile: wire.Profile(sys.profiles[0]),
 	}
 	for _, parent := range sys.profiles[1:] {
@@ -120,6 +120,6 @@ func (e *Emerge) copyFor(ctx context.Context, sys *system, p *plan, b *builder, 
 	if err != nil {
 		return err
 	}
-	msg.Identity, msg.Root = c.identity, done.digest
+	msg.Root = done.digest
 	return nil
 }

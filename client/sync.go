@@ -25,10 +25,11 @@ type Sync struct {
 	ShowInputs   bool     // show what would be copied, and do nothing
 	Forget       bool     // have the builder remove its copy
 
-	StateDir, CacheDir string // empty: /var/lib/lantage and /var/cache/lantage
-	Version            string // of this program
-	Environ            []string
-	Stdout, Stderr     io.Writer
+	CacheDir       string // empty: /var/cache/lantage
+	Version        string // of this program
+	Environ        []string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
 }
 
 // Run does it.
@@ -47,8 +48,8 @@ func (s *Sync) run(ctx context.Context) error {
 		return errors.New(why)
 	}
 	e := &Emerge{
-		Where: s.Where, Copy: s.Copy, NoCopy: s.NoCopy, IgnoreCPU: s.IgnoreCPU, StateDir: s.StateDir, CacheDir: s.CacheDir, Base: wire.BaseClient,
-		Version: s.Version, Environ: s.Environ, Stdout: s.Stdout, Stderr: s.Stderr,
+		Where: s.Where, Copy: s.Copy, NoCopy: s.NoCopy, IgnoreCPU: s.IgnoreCPU, CacheDir: s.CacheDir, Base: wire.BaseClient,
+		Version: s.Version, Environ: s.Environ, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr,
 	}
 	c, err := e.rootCopy(sys)
 	if err != nil {
@@ -74,7 +75,7 @@ func (s *Sync) run(ctx context.Context) error {
 	}
 	defer func() { b.conn.Close() }()
 	if s.Forget {
-		if err := c.forget(ctx, b.conn); err != nil {
+		if err := c.forget(ctx, b); err != nil {
 			return fmt.Errorf("%v: %w", b, err)
 		}
 		e.say("%v has no copy of this machine's root any more, and nothing that was built on it.", b)
@@ -90,12 +91,8 @@ func (s *Sync) run(ctx context.Context) error {
 
 // rootCopy is what brings a copy of this machine's root up to date.
 func (e *Emerge) rootCopy(sys *system) (*rootCopy, error) {
-	identity, err := loadIdentity(e.stateDir())
-	if err != nil {
-		return nil, fmt.Errorf("the name by which builders know this machine: %w", err)
-	}
 	c := &rootCopy{
-		dir: cmp.Or(e.CacheDir, "/var/cache/lantage"), identity: identity, chost: sys.chost,
+		dir: cmp.Or(e.CacheDir, "/var/cache/lantage"), chost: sys.chost,
 		rules: rootfs.Rules{
 			Root: "/", Repos: sys.repoLocations(), Include: e.Copy, Exclude: e.NoCopy,
 			Skip: []string{sys.pkgdir, sys.distdir},
@@ -130,7 +127,7 @@ func (e *Emerge) syncRoot(ctx context.Context, sys *system, c *rootCopy, b *buil
 	start := time.Now()
 	giveUp := start.Add(cmp.Or(e.patience, reconnectFor))
 	for {
-		done, err := c.sync(ctx, b.conn)
+		done, err := c.sync(ctx, b)
 		if err == nil {
 			show.end()
 			e.tellCopied(b, done, time.Since(start), c.full)
@@ -140,7 +137,7 @@ func (e *Emerge) syncRoot(ctx context.Context, sys *system, c *rootCopy, b *buil
 			return done, err
 		}
 		screen.line(fmt.Sprintf("%v: %s; trying to reach it again", b, reasonLine(err)))
-		again, dialErr := e.reach(ctx, sys, b, giveUp)
+		again, dialErr := e.reach(ctx, b, giveUp)
 		if dialErr != nil {
 			return done, err
 		}
@@ -151,11 +148,11 @@ func (e *Emerge) syncRoot(ctx context.Context, sys *system, c *rootCopy, b *buil
 }
 
 // reach dials a builder until it answers or the time is over.
-func (e *Emerge) reach(ctx context.Context, sys *system, b *builder, giveUp time.Time) (*builder, error) {
+func (e *Emerge) reach(ctx context.Context, b *builder, giveUp time.Time) (*builder, error) {
 	ctx, cancel := context.WithDeadline(ctx, giveUp)
 	defer cancel()
 	for wait := time.Second; ; wait = min(2*wait, reconnectMost) {
-		again, err := e.dialer(sys.chost).again(ctx, b)
+		again, err := b.again(ctx)
 		if err == nil && again.hello.ID == b.hello.ID {
 			return again, nil
 		}

@@ -28,7 +28,7 @@ var columns = []column{
 	{"FOUND", func(r listed) string { return strings.Join(r.Found, ",") }},
 }
 
-var spare = []string{"CPU", "TRUST", "FOUND", "CHOST", "VERSION", "JOBS"}
+var spare = []string{"CPU", "FOUND", "CHOST", "VERSION", "JOBS", "TRUST"}
 
 // table is the list for people: a line for each builder, and one more where it does not answer. --json has
 // what does not fit.
@@ -48,7 +48,13 @@ func table(rows []listed, width int) string {
 		}
 	}
 	if !slices.ContainsFunc(shown, func(c column) bool { return c.name == "TRUST" }) {
-		lines = append(lines, "Not verified: anyone on the network can answer like a builder.")
+		var trusts []string
+		for _, r := range rows {
+			if r.Trust != "" {
+				trusts = append(trusts, r.Name+" "+r.Trust)
+			}
+		}
+		lines = append(lines, cut("Trust: "+strings.Join(trusts, ", "), width))
 	}
 	return strings.Join(lines, "\n") + "\n"
 }

@@ -193,6 +193,7 @@ func (one verified) detail(out io.Writer) {
 	}
 	row("builder", fmt.Sprintf("%s, ID %s, at %s, CPU %s", one.Builder.Name, one.Builder.ID, one.Builder.Address,
 		cmp.Or(one.Builder.CPU, "unknown")))
+	row("its key", cmp.Or(one.Builder.Key, "none: the connection was not encrypted"))
 	row("lantage", fmt.Sprintf("%s there, %s here", one.Builder.Software, one.Client))
 	base := cmp.Or(one.Base, "host")
 	if one.Root != "" {

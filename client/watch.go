@@ -18,8 +18,12 @@ const watchEvery = 2 * time.Second
 // watch shows the builders until ctx ends: drawn anew in a terminal, and a line for each change elsewhere.
 func (l *ListBuilders) watch(ctx context.Context) error {
 	known := openCache(l.cacheFile(l.Environ), time.Now())
+	keys, err := l.openKeyring(l.Environ)
+	if err != nil {
+		return err
+	}
 	var report discovery.Report
-	s := l.search(known, &report)
+	s := l.search(known, &keys, &report)
 	var mu sync.Mutex
 	var candidates []candidate
 	more := make(chan struct{}, 1)
@@ -57,7 +61,7 @@ func (l *ListBuilders) watch(ctx context.Context) error {
 		if ctx.Err() == nil {
 			known.note(onlyAnswered(found), time.Now())
 		}
-		rows := rowsOf(found)
+		rows := rowsOf(found, &keys)
 		if ctx.Err() == nil {
 			if err := view.show(rows); err != nil {
 				return err

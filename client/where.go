@@ -30,6 +30,10 @@ type Where struct {
 	Builders []string // of the configuration file: host names or addresses
 	Domains  []string // DNS domains to look for builders in
 
+	Plain     bool   // do not encrypt, and know builders by their address alone
+	AcceptNew bool   // use a builder that was never met, without a question
+	StateDir  string // for the identity, and the keys of builders; empty: /var/lib/lantage, or below XDG_STATE_HOME for others than root
+
 	CacheFile string // of builders known from before; empty: see cacheFile
 
 	network *network // nil: the real one

@@ -105,18 +105,18 @@ func (g *GC) printRemoved(verb string, report rootfs.GCReport, built build.Colle
 
 // forget removes one client's copy.
 func (g *GC) forget(store *rootfs.Store) error {
-	k, err := (&Trust{StateDir: g.StateDir}).pick(store, g.Forget)
+	c, err := pickCopy(store, g.Forget)
 	if err != nil {
 		return err
 	}
 	if g.DryRun {
-		fmt.Fprintf(g.Stdout, "Would remove the copy of %s (%.8s).\n", k.name, k.id)
+		fmt.Fprintf(g.Stdout, "Would remove the copy of %s (%.8s).\n", gentoo.Printable(c.Name), c.ID)
 		return nil
 	}
-	if err := errors.Join(store.Forget(k.id), build.ForgetClient(g.StateDir, k.id)); err != nil {
+	if err := errors.Join(store.Forget(c.ID), build.ForgetClient(g.StateDir, c.ID)); err != nil {
 		return err
 	}
-	fmt.Fprintf(g.Stdout, "Removed the copy of %s (%.8s), and what was built on it.\n", k.name, k.id)
+	fmt.Fprintf(g.Stdout, "Removed the copy of %s (%.8s), and what was built on it.\n", gentoo.Printable(c.Name), c.ID)
 	return nil
 }
 

@@ -16,7 +16,6 @@ var (
 	idRE       = regexp.MustCompile(`^[0-9a-f]{32}$`)
 	processRE  = regexp.MustCompile(`^(PATH|HOME|SHELL|IFS|BASH.*|LD_.*|PYTHON[A-Z]*)$`) // act on any program
 	variableRE = regexp.MustCompile(`^[A-Z][A-Za-z0-9_]*$`)
-	identityRE = regexp.MustCompile(`^[0-9a-f]{32,128}$`)
 	rootRE     = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	hostNameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$`) // no longer than Linux takes it
 	chostRE    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
@@ -44,8 +43,8 @@ func checkJob(m wire.Job, self wire.Hello) (build.Job, error) {
 	case m.Base == "" && len(self.Bases) == 1 && self.Bases[0] == wire.BaseClient:
 		return job, wire.Errorf(wire.CodeDeclined, "%s builds in copies of its clients' roots alone (--base %s)",
 			self.Name, wire.BaseClient)
-	case m.Base == wire.BaseClient && (!identityRE.MatchString(m.Identity) || !rootRE.MatchString(m.Root)):
-		return job, bad("the base %s needs an identity and a root", m.Base)
+	case m.Base == wire.BaseClient && !rootRE.MatchString(m.Root):
+		return job, bad("the base %s needs a root", m.Base)
 	}
 	for i, name := range m.Clear {
 		if !slices.Contains(gentoo.SeenByBuilds(), name) || slices.Contains(m.Clear[:i], name) {

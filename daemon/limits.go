@@ -50,6 +50,7 @@ const (
 	syncTime    = 12 * time.Hour         // for a whole root
 	offerTime   = time.Minute            // for all distfiles to be named
 	sendTime    = 12 * time.Hour         // for the distfiles that are wanted
+	refuseTime  = 3 * time.Second        // for a peer for which there is no place
 	lingerTime  = 5 * time.Second        // for the peer to read the last words and close
 	logInterval = 200 * time.Millisecond // between looks at a job's log
 )

@@ -139,12 +139,13 @@ func (s *Server) cancelAll(why error) {
 	}
 }
 
-// find returns a job to watch; the caller calls leave.
-func (s *Server) find(id string) (*job, error) {
+// find returns a job of this session's client to watch; the caller calls leave.
+func (ss *session) find(id string) (*job, error) {
+	s := ss.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := s.jobs[id]
-	if j == nil {
+	if j == nil || ss.channel != nil && j.owner != ss.key {
 		return nil, wire.Errorf(wire.CodeUnknownJob, "%s has no job %.40q; ended jobs are kept for %v",
 			s.Hello.Name, id, keepFor)
 	}

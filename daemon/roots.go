@@ -14,12 +14,12 @@ import (
 )
 
 // rootFor returns the copy that a job of the base client is built on. It is held until the job lets go of it.
-func (s *Server) rootFor(m wire.Job) (*build.Root, *rootfs.Generation, error) {
-	client := clientOf(m.Identity)
-	if err := s.admit(client); err != nil {
-		return nil, nil, err
+func (ss *session) rootFor(m wire.Job) (*build.Root, *rootfs.Generation, error) {
+	if ss.key.IsZero() {
+		return nil, nil, wire.Errorf(wire.CodeBadRequest, "the base %s needs to know whose root it is", m.Base)
 	}
-	gen, err := s.Roots.Current(client)
+	client := ss.key.ID()
+	gen, err := ss.server.Roots.Current(client)
 	if errors.Is(err, rootfs.ErrNoCopy) || err == nil && gen.Digest != m.Root {
 		if err == nil {
 			gen.Release()

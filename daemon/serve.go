@@ -22,6 +22,7 @@ import (
 	"lantage/discovery"
 	"lantage/gentoo"
 	"lantage/rootfs"
+	"lantage/trust"
 	"lantage/wire"
 )
 
@@ -32,6 +33,8 @@ type Command struct {
 	StateDir    string   // copies of clients' roots, PKGDIR caches, distfiles and the jobs' directories
 	MaxJobs     int      // how many jobs run at once
 	Bases       []string // "host", or directories with a whole system in them; the first is preferred
+	Allow       string   // AllowLAN or AllowPaired
+	Plain       bool     // do not encrypt
 	NoAdvertise bool
 	Interfaces  []string // to advertise on; none: all that fit
 	Version     string
@@ -46,6 +49,9 @@ type Command struct {
 func (c *Command) Run(ctx context.Context) error {
 	if os.Geteuid() != 0 {
 		return errors.New("lantage serve makes build roots, for which it must run as root (sudo lantage serve)")
+	}
+	if c.Plain && c.Allow == AllowPaired {
+		return errors.New("--plain and --allow=paired: without encryption no client can be told from another; leave one of them out")
 	}
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return fmt.Errorf("the state directory: %w", err)
@@ -77,7 +83,12 @@ func (c *Command) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &Server{Runner: runner, StateDir: stateDir, Hello: hello, JobLimit: c.MaxJobs, Logger: c.Logger}
+	s := &Server{
+		Runner: runner, StateDir: stateDir, Hello: hello, JobLimit: c.MaxJobs, Logger: c.Logger, PairedOnly: c.Allow == AllowPaired,
+	}
+	if err := c.identify(s); err != nil {
+		return err
+	}
 	if s.DistDirs, err = distDirs(own); err != nil {
 		return err
 	}
@@ -90,9 +101,32 @@ func (c *Command) Run(ctx context.Context) error {
 		}
 		defer s.Roots.Close()
 	}
-	c.Logger.Info("ready for jobs", "name", hello.Name, "address", ln.Addr(), "chost", hello.CHOST, "cores", hello.Cores,
+	key := "none: not encrypted"
+	if s.Identity != nil {
+		key = s.Identity.Key.String()
+	}
+	c.Logger.Info("ready for jobs", "name", hello.Name, "key", key, "allow", c.Allow, "address", ln.Addr(), "chost", hello.CHOST, "cores", hello.Cores,
 		"jobs", c.MaxJobs, "portage", hello.Portage, "bases", strings.Join(hello.Bases, ","), "version", c.Version)
 	return c.serve(ctx, s, ln)
+}
+
+// Whose jobs a builder takes.
+const (
+	AllowLAN    = "lan"    // those of all machines on networks that this one is on
+	AllowPaired = "paired" // those of clients that were paired or allowed, wherever they are
+)
+
+// identify loads this builder's key, and makes sure that the book of its clients can be read.
+func (c *Command) identify(s *Server) (err error) {
+	if _, err := clientsOf(s.StateDir).Peers(); err != nil {
+		return fmt.Errorf("the clients that are known: %w", err)
+	}
+	if c.Plain {
+		c.Logger.Warn("connections are not encrypted: who can reach this port can submit jobs, and read and change what goes over the network")
+		return nil
+	}
+	s.Identity, err = trust.LoadIdentity(s.StateDir)
+	return err
 }
 
 // serve runs the server, and the advertiser beside it: mDNS that fails is no reason to end a builder that
@@ -110,13 +144,22 @@ func (c *Command) serve(ctx context.Context, s *Server, ln net.Listener) error {
 			return
 		}
 		port := ln.Addr().(*net.TCPAddr).Port
-		info := func() discovery.Info { return advertisement(s.hello()) }
+		info := func() discovery.Info {
+			a := advertisement(s.hello())
+			if s.Identity != nil {
+				a.Fingerprint = s.Identity.Key.String()
+			}
+			return a
+		}
 		opt := discovery.AdvertiseOptions{Interfaces: c.Interfaces, Logger: c.Logger}
 		if err := advertise(ctx, info, port, opt); err != nil {
 			c.Logger.Error("this builder is not advertised; clients need LANTAGE_HOST", "error", err)
 		}
 	}()
-	err := s.Serve(ctx, ln)
+	err := s.control(ctx)
+	if err == nil {
+		err = s.Serve(ctx, ln)
+	}
 	cancel()
 	<-advertised // its goodbye
 	return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"lantage/build"
 	"lantage/rootfs"
+	"lantage/trust"
 	"lantage/wire"
 )
 
@@ -30,6 +32,11 @@ type Server struct {
 	Hello    wire.Hello    // what does not change; load and numbers of jobs are filled in for every peer
 	JobLimit int           // jobs that run at once; 0 is 1
 	Logger   *slog.Logger
+
+	Identity   *trust.Identity        // nil: connections are not encrypted, and say nothing of who the client is
+	PairedOnly bool                   // take jobs only from clients that were paired or allowed; else from all on networks that this machine is on
+	attached   func(netip.Addr) error // nil: trust.Attached
+
 	// DistDirs are where bases of this machine's own have distfiles, by the base's name; "" is the preferred one.
 	DistDirs map[string]string
 
@@ -40,12 +47,14 @@ type Server struct {
 
 	mu       sync.Mutex // guards the rest
 	conns    map[net.Conn]bool
-	jobs     map[string]*job // that clients can attach to
-	arriving map[string]bool // IDs of jobs whose inputs are on their way
-	waiting  []*job          // the next one first
-	active   int             // jobs that run
-	ended    []*job          // the oldest first
-	closed   bool            // the daemon ends: no job begins any more
+	live     map[*session]bool // that have said hello
+	pairing  *pairing          // the owner waits for a client
+	jobs     map[string]*job   // that clients can attach to
+	arriving map[string]bool   // IDs of jobs whose inputs are on their way
+	waiting  []*job            // the next one first
+	active   int               // jobs that run
+	ended    []*job            // the oldest first
+	closed   bool              // the daemon ends: no job begins any more
 }
 
 // Serve takes connections from ln until ctx ends. Then it closes ln, cancels all jobs, tells the clients so,
@@ -69,7 +78,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 
 // sweep removes what the jobs of an earlier daemon have left.
 func (s *Server) sweep() error {
-	s.conns, s.jobs, s.arriving = map[net.Conn]bool{}, map[string]*job{}, map[string]bool{}
+	s.conns, s.live, s.jobs, s.arriving = map[net.Conn]bool{}, map[*session]bool{}, map[string]*job{}, map[string]bool{}
 	dir := filepath.Join(s.StateDir, "jobs")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("the directory for jobs: %w", err)
@@ -115,7 +124,7 @@ func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 		case take(places):
 			s.start(conn, func() { s.session(ctx, conn) }, places)
 		case take(refusals):
-			s.start(conn, func() { wire.Refuse(conn, busy) }, refusals)
+			s.start(conn, func() { s.refuse(ctx, conn, busy) }, refusals)
 		default:
 			conn.Close()
 		}
@@ -193,6 +202,7 @@ func (s *Server) hello() wire.Hello {
 	defer s.mu.Unlock()
 	h := s.Hello
 	h.Load, h.Jobs, h.Waiting, h.JobLimit = loadAverage(), s.active, len(s.waiting), s.limit()
+	h.Pairing = s.pairing != nil
 	return h
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"lantage/gentoo"
 	"lantage/rootfs"
+	"lantage/trust"
 	"lantage/wire"
 )
 
@@ -18,30 +19,33 @@ type session struct {
 	server *Server
 	conn   *wire.Conn
 	addr   net.Addr // the peer's
+	name   string   // that it gave itself
 	logger *slog.Logger
+
+	channel *trust.Conn // nil: it is not encrypted
+	// key is who the client is: the key of the channel; where there is none, the sum of the secret name that it sent, and
+	// until then nobody's.
+	key trust.Key
 
 	distfiles []gentoo.Distfile // that the client offered
 }
 
 // session greets a peer and does the one thing that it asks for. Whatever goes wrong, the peer is told.
-func (s *Server) session(ctx context.Context, carrier net.Conn) {
-	logger := s.Logger.With("from", carrier.RemoteAddr())
-	stop := context.AfterFunc(ctx, func() { carrier.Close() }) // there is nothing to say before the hello
-	conn, peer, err := wire.Handshake(carrier, s.hello())
+func (s *Server) session(ctx context.Context, conn net.Conn) {
+	ss := &session{server: s, addr: conn.RemoteAddr(), logger: s.Logger.With("from", conn.RemoteAddr())}
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // there is nothing to say before the hello
+	err := ss.greet(ctx, conn)
 	if err == nil {
-		defer conn.Close()
+		defer ss.conn.Close()
 	}
 	if !stop() {
 		return // the daemon ends
 	}
 	if err != nil {
-		logger.Info("a connection was not understood", "error", err)
+		ss.logger.Info("a connection was refused or not understood", "error", err)
 		return
 	}
-	ss := &session{
-		server: s, conn: conn, addr: carrier.RemoteAddr(),
-		logger: logger.With("peer", peer.Name, "software", peer.Software),
-	}
+	defer s.enter(ss)()
 	err = ss.request(ctx)
 	if err == nil || errors.Is(err, wire.ErrLost) {
 		return
@@ -49,6 +53,28 @@ func (s *Server) session(ctx context.Context, carrier net.Conn) {
 	ss.logger.Info("a request was refused or cut short", "error", err)
 	ss.lastWords(err)
 	ss.drain()
+}
+
+// greet makes the channel, decides whether the peer may come at all, and exchanges hellos: all of it within
+// wire.HandshakeTimeout.
+func (ss *session) greet(ctx context.Context, conn net.Conn) error {
+	s := ss.server
+	defer time.AfterFunc(wire.HandshakeTimeout, func() { conn.Close() }).Stop()
+	carrier, err := ss.secure(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if err := ss.mayCome(); err != nil {
+		wire.Refuse(carrier, wire.AsError(err))
+		return err
+	}
+	var peer wire.Hello
+	if ss.conn, peer, err = wire.Handshake(carrier, s.hello()); err != nil {
+		return err
+	}
+	ss.name = peer.Name
+	ss.logger = ss.logger.With("peer", peer.Name, "software", peer.Software)
+	return nil
 }
 
 // lastWords says what went wrong, unless something was said before, and lets the peer read it.
@@ -93,6 +119,9 @@ func (ss *session) limited(ctx context.Context, limit time.Duration, what string
 // request reads the one request of a session, and the syncs and the offer before it, and answers.
 func (ss *session) request(ctx context.Context) error {
 	f, err := ss.first(ctx)
+	if err == nil && f.Type == wire.TypePair {
+		return ss.pair(ctx, f)
+	}
 	for err == nil && (f.Type == wire.TypeSync || f.Type == wire.TypeOffer) {
 		if f.Type == wire.TypeSync {
 			f, err = ss.sync(ctx, f)
@@ -103,12 +132,19 @@ func (ss *session) request(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := ss.admit(); err != nil {
+		return err
+	}
 	switch f.Type {
 	case wire.TypeSubmit:
 		var m wire.Job
 		if err := f.Decode(wire.TypeSubmit, &m); err != nil {
 			return err
 		}
+		if err := ss.identify(m.Identity); err != nil {
+			return err
+		}
+		m.Identity = "" // it is a secret, and not needed any more
 		return ss.submit(ctx, m)
 	case wire.TypeAttach:
 		var a wire.Attach
@@ -146,15 +182,15 @@ func (ss *session) submit(ctx context.Context, m wire.Job) error {
 	defer s.release(m.ID)
 	var gen *rootfs.Generation
 	if m.Base == wire.BaseClient {
-		if spec.Root, gen, err = s.rootFor(m); err != nil {
+		if spec.Root, gen, err = ss.rootFor(m); err != nil {
 			return err
 		}
 	}
-	m.Identity = "" // it is a secret, and not needed any more
 	j, err := s.newJob(m, spec, gen)
 	if err != nil {
 		return err
 	}
+	j.owner = ss.key
 	if err := ss.inputs(ctx, j); err != nil {
 		j.remove()
 		if errors.Is(err, errCancelled) {
@@ -240,7 +276,7 @@ func (ss *session) attach(a wire.Attach) error {
 	if a.After < 0 || len(a.Have) > maxEvents {
 		return wire.Errorf(wire.CodeBadRequest, "attach: after %d with %d results cannot be", a.After, len(a.Have))
 	}
-	j, err := ss.server.find(a.ID)
+	j, err := ss.find(a.ID)
 	if err != nil {
 		return err
 	}
@@ -251,7 +287,7 @@ func (ss *session) attach(a wire.Attach) error {
 
 // cancel ends a job that another session watches, or none.
 func (ss *session) cancel(c wire.Cancel) error {
-	j, err := ss.server.find(c.ID)
+	j, err := ss.find(c.ID)
 	if err != nil {
 		return err
 	}

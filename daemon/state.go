@@ -11,6 +11,7 @@ import (
 
 	"lantage/build"
 	"lantage/rootfs"
+	"lantage/trust"
 	"lantage/wire"
 )
 
@@ -21,6 +22,7 @@ type job struct {
 	base   string // that the build root has, for people
 	logger *slog.Logger
 	root   *rootfs.Generation // that it is built on; nil: a base of this machine's own
+	owner  trust.Key          // whose it is; nobody's where that is not known
 
 	ctx    context.Context // of the run; its cause is what the user is told of the cancelling
 	cancel context.CancelCauseFunc

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -13,12 +12,6 @@ import (
 	"lantage/rootfs"
 	"lantage/wire"
 )
-
-// clientOf is what a client is called here: its identity is a secret, and is not kept.
-func clientOf(identity string) string {
-	sum := sha256.Sum256([]byte(identity))
-	return fmt.Sprintf("%x", sum[:16])
-}
 
 // How long a sync waits for the one before it, and how often it looks. A client that was interrupted and comes again at once may
 // be here before the end of its old connection is.
@@ -46,8 +39,6 @@ func beginSync(ctx context.Context, roots *rootfs.Store, client string, about ro
 // checkSync judges what a client says of itself.
 func checkSync(m wire.Sync, self wire.Hello) error {
 	switch {
-	case !identityRE.MatchString(m.Identity):
-		return wire.Errorf(wire.CodeBadRequest, "the identity is not 32 to 128 hexadecimal digits")
 	case !validText(m.Client, maxText):
 		return wire.Errorf(wire.CodeBadRequest, "client %q is not a name", m.Client)
 	case len(m.CHOST) > maxText || !chostRE.MatchString(m.CHOST):
@@ -70,17 +61,23 @@ func (ss *session) sync(ctx context.Context, f wire.Frame) (wire.Frame, error) {
 	if err := checkSync(m, ss.server.Hello); err != nil {
 		return f, err
 	}
-	client := clientOf(m.Identity)
-	logger := ss.logger.With("client", m.Client, "copy", client[:8])
-	if err := ss.server.admit(client); err != nil && !m.Forget {
+	if err := ss.identify(m.Identity); err != nil {
 		return f, err
 	}
+	if ss.key.IsZero() {
+		return f, wire.Errorf(wire.CodeBadRequest, "a copy of a root needs to know whose it is")
+	}
+	client := ss.key.ID()
+	logger := ss.logger.With("client", m.Client, "copy", client[:8])
 	if m.Forget {
 		if err := ss.server.forgetClient(client); err != nil {
 			return f, err
 		}
 		logger.Info("a client's root is forgotten")
 		return ss.answer(ctx, wire.Copy{})
+	}
+	if err := ss.admit(); err != nil {
+		return f, err
 	}
 	state, err := ss.server.copyOf(client)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"lantage/archive"
 	"lantage/build"
 	"lantage/rootfs"
+	"lantage/trust"
 	"lantage/wire"
 )
 
@@ -202,7 +203,7 @@ func TestSync(t *testing.T) {
 		t.Fatal("the job cannot be sent", err)
 	}
 	running := r.next()
-	if root := running.job.Root; root == nil || root.Client != clientOf(identity) {
+	if root := running.job.Root; root == nil || root.Client != keyOf(identity).ID() {
 		t.Fatalf("the job's root: %+v", root)
 	}
 	if text, err := os.ReadFile(filepath.Join(running.job.Root.Dir, "b")); err != nil || string(text) != "three" {
@@ -296,7 +297,7 @@ func TestSyncNotTaken(t *testing.T) {
 		},
 		"base not offered": {func(s *Server, _ *wire.Sync) { s.Roots = nil }, wire.CodeDeclined, "does not offer"},
 		"revoked": {func(s *Server, _ *wire.Sync) {
-			if err := setRevoked(s.StateDir, map[string]string{clientOf(identity): "laptop"}); err != nil {
+			if err := clientsOf(s.StateDir).Set(keyOf(identity), "laptop", trust.Revoked); err != nil {
 				t.Error(err)
 			}
 		}, wire.CodeDeclined, "revoked"},
@@ -325,6 +326,9 @@ func TestJobOnOtherRoot(t *testing.T) {
 	}
 }
 
+// keyOf is what a client is known by that sends this identity on a connection that is not encrypted.
+func keyOf(identity string) trust.Key { return sha256.Sum256([]byte(identity)) }
+
 // TestTrust: a client that is revoked is listed so, its copy is offered for removal, and it can be allowed again.
 func TestTrust(t *testing.T) {
 	r := newSyncRig(t)
@@ -332,40 +336,42 @@ func TestTrust(t *testing.T) {
 	s.list("", "a=one")
 	s.contents("one")
 	s.commit()
-	id := clientOf(identity)
-	trust := func(answer string, do func(*Trust) error) string {
+	id := keyOf(identity).ID()
+	manage := func(answer string, do func(*trust.Manager) error) string {
 		t.Helper()
 		var out bytes.Buffer
-		tr := &Trust{StateDir: r.dir, Stdin: strings.NewReader(answer), Stdout: &out, Ask: answer != "", Logger: r.server.Logger}
-		if err := do(tr); err != nil {
+		c := &Clients{StateDir: r.dir, Stdin: strings.NewReader(answer), Stdout: &out, Ask: answer != "", Logger: r.server.Logger}
+		if err := do(&trust.Manager{Sides: []trust.Side{c.Side()}, Stdout: &out}); err != nil {
 			t.Fatal(err)
 		}
 		return out.String()
 	}
-	list := func(tr *Trust) error { return tr.List(t.Context()) }
-	revoke := func(tr *Trust) error { return tr.Revoke(t.Context(), "laptop") }
-	if out := trust("", list); !strings.Contains(out, "laptop") || !strings.Contains(out, id[:8]+"  allowed") {
+	admitted := func() error {
+		return (&session{server: r.server, key: keyOf(identity), logger: r.server.Logger}).admit()
+	}
+	list := func(m *trust.Manager) error { return m.List() }
+	set := func(state trust.State) func(*trust.Manager) error {
+		return func(m *trust.Manager) error { return m.Set(t.Context(), "laptop", state) }
+	}
+	if out := manage("", list); !strings.Contains(out, "laptop") || !strings.Contains(out, "seen") || !strings.Contains(out, "copy of its root") {
 		t.Errorf("list: %s", out)
 	}
-	if out := trust("", revoke); !strings.Contains(out, "lantage gc --forget="+id[:8]) {
+	if out := manage("", set(trust.Revoked)); !strings.Contains(out, "lantage gc --forget="+id[:8]) {
 		t.Errorf("revoke without a terminal: %s", out)
 	}
-	if err := r.server.admit(id); err == nil {
+	if admitted() == nil {
 		t.Error("a client that was revoked is admitted")
 	}
-	if out := trust("", list); !strings.Contains(out, "revoked, its copy is still there") {
+	if out := manage("", list); !strings.Contains(out, "revoked") {
 		t.Errorf("list: %s", out)
 	}
-	if out := trust("", func(tr *Trust) error { return tr.Allow(t.Context(), id[:8]) }); r.server.admit(id) != nil {
+	if out := manage("", set(trust.Trusted)); admitted() != nil {
 		t.Errorf("allow: %s", out)
 	}
-	if out := trust("yes\n", revoke); !strings.Contains(out, "Removed.") {
+	if out := manage("yes\n", set(trust.Revoked)); !strings.Contains(out, "Removed.") {
 		t.Errorf("revoke and remove: %s", out)
 	}
 	if _, err := r.server.Roots.Current(id); !errors.Is(err, rootfs.ErrNoCopy) {
 		t.Errorf("its copy is still there (%v)", err)
-	}
-	if err := (&Trust{StateDir: r.dir, Stdout: io.Discard, Logger: r.server.Logger}).Revoke(t.Context(), "other"); err == nil {
-		t.Error("a client that is not there is revoked")
 	}
 }

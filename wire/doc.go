@@ -3,8 +3,9 @@
 //
 // # Carrier
 //
-// Any ordered, reliable byte stream in both directions: a TCP connection (port 8473 by default), TLS over
-// one, a pipe in a test. No request is answered before both sides have sent a preface and a hello.
+// Any ordered, reliable byte stream in both directions: TLS 1.3 over a TCP connection (port 8473 by default; package trust has
+// the details), TCP alone where both ends were told so, a pipe in a test. Who the peer is says the carrier; one that does not
+// encrypt says nothing. No request is answered before both sides have sent a preface and a hello.
 //
 // # Preface
 //
@@ -61,7 +62,7 @@
 // A member of StreamResults is named "binpkgs/" or "logs/" and then its Result's Path. Members come in the
 // order of their result events, each after its own; other events may come in between.
 //
-// A connection has one of three requests, or none: submit, attach, or cancel, after any number of syncs and at most
+// A connection has one of four requests, or none: submit, attach, cancel or pair, the first three after any number of syncs and at most
 // one offer. On the connection that submits or watches a job a cancel of it may follow at any time; done then comes when the
 // job has ended. A cancel that is the first request is answered by accepted, and by done when the job has ended;
 // nothing else is sent.
@@ -71,7 +72,7 @@
 // was: accepted, the events after the named one, and a member for each result that the client does not have,
 // also for those that were declared on an earlier connection. A result that the client has is declared, if
 // its event is due, and not sent. Both streams begin anew. The ID is 128 random bits that the client chose:
-// who knows it may attach and cancel. A connection that ends without done is a lost builder, which is another
+// who knows it, and has the key that it was submitted with, may attach and cancel. A connection that ends without done is a lost builder, which is another
 // error than a build that failed.
 //
 // # The client's root
@@ -90,8 +91,8 @@
 //	commit (Commit) ------------------>
 //	<------------------------------ copy          the new copy is whole, verified, and in use from now on
 //
-// Each of these streams begins anew with each list. The format of a list is that of package rootfs. Identity names the
-// client and is a secret: who knows it may build on the copy. A sync with Forget is answered by a copy without a digest.
+// Each of these streams begins anew with each list. The format of a list is that of package rootfs. Whose root it is says the
+// carrier's key; on a carrier without, Identity names the client and is a secret: who knows it may build on the copy. A sync with Forget is answered by a copy without a digest.
 // What came of a sync that was cut short is kept, and not wanted again.
 //
 // # Distfiles
@@ -111,6 +112,17 @@
 // builder they are contents, which other jobs see under the names that their own clients offer. An offer is of the
 // connection, not of the job: a job that is submitted again is preceded by its offer again.
 //
+// # Pairing
+//
+// While a builder's owner waits for a client to be paired, its hello says so, and a client whose user was told the code may ask:
+//
+//	pair (Message) -------------------->
+//	<------------------------------ pair          (Message)
+//	pair (Proof) ---------------------->          the client has the code
+//	<------------------------------ pair          (Proof), so has the builder; or error
+//
+// What the messages are says package trust. From the builder's message on it is one of the tries that the owner gave.
+//
 // Either side may send error instead of any message, the hello too, and close. Codes are in error.go. Who has
 // said the last word, done or error, ends its own direction only and waits a few seconds for the other side
 // to close: what was sent last would else be lost with what was not yet read.
@@ -118,7 +130,7 @@
 // # Version history
 //
 //	1  the first. Sync came later: it is only asked of builders whose hello offers the base "client", and
-//	   offers of distfiles are made only to those whose hello says that they take them.
+//	   offers of distfiles are made only to those whose hello says that they take them, and pair likewise.
 package wire
 
 import "time"

@@ -29,6 +29,7 @@ const (
 	TypeCommit   Type = 16
 	TypeOffer    Type = 17
 	TypeStored   Type = 18
+	TypePair     Type = 19
 )
 
 const (
@@ -46,7 +47,7 @@ type Frame struct {
 func maxBody(t Type) (uint32, error) {
 	switch t {
 	case TypeHello, TypeError, TypeSubmit, TypeAttach, TypeCancel, TypeAccepted, TypeEvent, TypeDone,
-		TypeSync, TypeCopy, TypeList, TypeWants, TypeCommit, TypeOffer, TypeStored:
+		TypeSync, TypeCopy, TypeList, TypeWants, TypeCommit, TypeOffer, TypeStored, TypePair:
 		return MaxControl, nil
 	case TypeData:
 		return 1 + MaxData, nil

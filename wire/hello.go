@@ -28,6 +28,7 @@ type Hello struct {
 	JobLimit int      `json:"jobLimit,omitempty"` // how many run at once
 
 	Distfiles bool `json:"distfiles,omitempty"` // it takes those that clients have
+	Pairing   bool `json:"pairing,omitempty"`   // its owner waits for a client to be paired
 }
 
 // writePreface says which versions we speak.

@@ -15,9 +15,8 @@ type Job struct {
 	Base     string    `json:"base,omitempty"` // the base asked for; empty: the builder's choice
 	Log      bool      `json:"log,omitempty"`  // send StreamLog
 
-	// Of the base client: whose copy, and the digest of the list that it must have.
-	Identity string `json:"identity,omitempty"`
-	Root     string `json:"root,omitempty"`
+	Identity string `json:"identity,omitempty"` // the client's secret name, on a carrier that does not say whose it is
+	Root     string `json:"root,omitempty"`     // of the base client: the digest of the list that the copy must have
 	// Clear are those of gentoo.SeenByBuilds that the client's configuration sets for some package.
 	Clear []string `json:"clear,omitempty"`
 	// Nodeps is emerge's option: the packages are built with what is there, without what they ask for.
@@ -60,6 +59,12 @@ type Attach struct {
 // Cancel asks for the end of a job.
 type Cancel struct {
 	ID string `json:"id"`
+}
+
+// Pair is one step of a pairing; one of the two is set.
+type Pair struct {
+	Message []byte `json:"message,omitempty"`
+	Proof   []byte `json:"proof,omitempty"`
 }
 
 // Accepted answers submit and attach.

@@ -47,6 +47,7 @@ var environment = []string{
 	"HOME=/root",
 	"LC_ALL=C.UTF-8",
 	"TERM=dumb",
+	"LANTAGE_ACCEPT_NEW=true", // mostly nobody is there to be asked
 }
 
 // Command returns a command that runs a program on the host, as root, in /root, with a clean environment;

@@ -1,0 +1,147 @@
+package trust
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// Side is a book of this machine with what belongs to its peers elsewhere.
+type Side struct {
+	Book
+	Kind    string                                                  // what its peers are: "builder", "client"
+	About   func(Key) string                                        // more of a peer for the list, or nil
+	Changed func(ctx context.Context, p Peer, forgotten bool) error // acts on a change that was made, or nil
+}
+
+// Manager is `lantage trust`: it shows and changes what this machine holds of others.
+type Manager struct {
+	Sides  []Side
+	Stdout io.Writer
+}
+
+// List shows this machine's own key and all peers.
+func (m *Manager) List() error {
+	shown := false
+	var last Key
+	for _, side := range m.Sides {
+		dir := filepath.Dir(side.File)
+		if _, err := os.Stat(filepath.Join(dir, IdentityFile)); err != nil { // it has none, or it is not this user's
+			continue
+		}
+		self, err := LoadIdentity(dir)
+		if err != nil {
+			return err
+		}
+		if self.Key != last {
+			fmt.Fprintf(m.Stdout, "This machine's key is %v.\n", self.Key)
+		}
+		last, shown = self.Key, true
+	}
+	if !shown {
+		fmt.Fprintln(m.Stdout, "This machine has no key yet; it is made on first use.")
+	}
+	w := tabwriter.NewWriter(m.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KIND\tNAME\tKEY\tSTATE\tSINCE\t")
+	found := false
+	for _, side := range m.Sides {
+		peers, err := side.peers()
+		if err != nil {
+			return err
+		}
+		slices.SortStableFunc(peers, func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
+		for _, p := range peers {
+			found = true
+			about := ""
+			if side.About != nil {
+				about = side.About(p.Key)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%s\t%s\n", side.Kind, p.Name, p.Key, p.State, p.Since.Local().Format("2006-01-02"), about)
+		}
+	}
+	if !found {
+		fmt.Fprintln(m.Stdout, "It knows no builder and no client.")
+		return nil
+	}
+	return w.Flush()
+}
+
+// Set puts a peer into a state: one of the books, or, by its whole fingerprint, one that is in none of them yet.
+func (m *Manager) Set(ctx context.Context, word string, state State) error {
+	side, p, err := m.find(word)
+	if err != nil {
+		return err
+	}
+	if p.State == state {
+		fmt.Fprintf(m.Stdout, "The %s %s (%v) is %s already.\n", side.Kind, p.Name, p.Key, state)
+		return nil
+	}
+	if err := side.Set(p.Key, p.Name, state); err != nil {
+		return err
+	}
+	p.State = state
+	fmt.Fprintf(m.Stdout, "The %s %s (%v) is %s now.\n", side.Kind, p.Name, p.Key, state)
+	return side.changed(ctx, p, false)
+}
+
+// Forget removes a peer from its book: it is met anew.
+func (m *Manager) Forget(ctx context.Context, word string) error {
+	side, p, err := m.find(word)
+	if err != nil {
+		return err
+	}
+	if err := side.Book.Forget(p.Key); err != nil {
+		return err
+	}
+	fmt.Fprintf(m.Stdout, "The %s %s (%v) is forgotten.\n", side.Kind, p.Name, p.Key)
+	return side.changed(ctx, p, true)
+}
+
+// peers are those that this user may know of.
+func (s *Side) peers() ([]Peer, error) {
+	peers, err := s.Peers()
+	if errors.Is(err, fs.ErrPermission) {
+		err = nil
+	}
+	return peers, err
+}
+
+func (s *Side) changed(ctx context.Context, p Peer, forgotten bool) error {
+	if s.Changed == nil {
+		return nil
+	}
+	return s.Changed(ctx, p, forgotten)
+}
+
+// find finds the one peer that a word means.
+func (m *Manager) find(word string) (*Side, Peer, error) {
+	var side *Side
+	var found []Peer
+	var lines []string
+	for i := range m.Sides {
+		peers, err := m.Sides[i].peers()
+		if err != nil {
+			return nil, Peer{}, err
+		}
+		for _, p := range Named(peers, word) {
+			side, found = &m.Sides[i], append(found, p)
+			lines = append(lines, fmt.Sprintf("  %s %s %v", m.Sides[i].Kind, p.Name, p.Key))
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, Peer{}, fmt.Errorf("no builder and no client is called %q; lantage trust list shows all", word)
+	case 1:
+		return side, found[0], nil
+	}
+	return nil, Peer{}, fmt.Errorf("%q may be one of %d; write its fingerprint, or the beginning of that:\n%s", word, len(found),
+		strings.Join(lines, "\n"))
+}
