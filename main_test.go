@@ -15,7 +15,7 @@ import (
 // TestLayers holds who may import whom: the table of ARCHITECTURE.md.
 func TestLayers(t *testing.T) {
 	allowed := map[string][]string{
-		"lantage":           {"lantage/build", "lantage/client", "lantage/daemon"},
+		"lantage":           {"lantage/build", "lantage/client", "lantage/daemon", "lantage/trust"},
 		"lantage/client":    {"lantage/archive", "lantage/discovery", "lantage/gentoo", "lantage/rootfs", "lantage/trust", "lantage/wire"},
 		"lantage/daemon":    {"lantage/archive", "lantage/build", "lantage/discovery", "lantage/gentoo", "lantage/rootfs", "lantage/trust", "lantage/wire"},
 		"lantage/build":     {"lantage/gentoo"},
