@@ -137,3 +137,6 @@ func makePrivate(file string) error {
 	}
 	return nil
 }
+
+// Certificate is what the other side is shown, with the private key.
+func (id *Identity) Certificate() tls.Certificate { return id.cert }
