@@ -73,6 +73,9 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 		redial:   func(ctx context.Context) (*builder, error) { return b.again(ctx) },
 		patience: cmp.Or(e.patience, reconnectFor),
 	}
+	if b.channel != nil {
+		j.distrust = func() error { return revokedSince(KnownBuilders(e.stateDir(e.Environ)), b) }
+	}
 	if dist != nil {
 		dist.say, j.dist = show.say, dist
 	}

@@ -174,6 +174,15 @@ func loadSecret(dir string) (string, error) {
 	return id, os.WriteFile(file, []byte(id+"\n"), 0o600)
 }
 
+// revokedSince says that a builder was revoked since the job began. A book that cannot be read now says nothing.
+func revokedSince(book trust.Book, b *builder) error {
+	peers, err := book.Peers()
+	if p, known := trust.Find(peers, b.key); err == nil && known && p.State == trust.Revoked {
+		return fmt.Errorf("%v was revoked here meanwhile; nothing more is taken of it", b)
+	}
+	return nil
+}
+
 // secretName is the file of the secret name, in the state directory.
 const secretName = "identity"
 

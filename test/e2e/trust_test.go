@@ -83,6 +83,16 @@ func TestMeeting(t *testing.T) {
 		lantage(t, lappy, asksAboutNew, "--no-fallback", "emerge", "-1", "lab-five/p1").is(t, 4).says(t, "never met before")
 		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p1").ok(t).says(t, "is known from now on")
 	})
+	t.Run("builder revoked while it builds", func(t *testing.T) {
+		r := start(t, lappy, "--no-fallback", "emerge", "-1", "lab-apps/sleeper")
+		eventually(t, 2*time.Minute, "sleeper is compiled", func() bool { return sleepers(t, tower) })
+		lantage(t, lappy, "trust", "revoke", "tower").ok(t)
+		if res := r.end(time.Minute); res.code == 0 || !strings.Contains(res.out, "was revoked here meanwhile") {
+			t.Errorf("exit status %d; it said:\n%s", res.code, res.out)
+		}
+		eventually(t, time.Minute, "the job has ended", func() bool { return !sleepers(t, tower) })
+		lantage(t, lappy, "trust", "allow", "tower").ok(t)
+	})
 	t.Run("client revoked", func(t *testing.T) {
 		r := start(t, lappy, "--no-fallback", "emerge", "-1", "lab-apps/sleeper")
 		eventually(t, 2*time.Minute, "sleeper is compiled", func() bool { return sleepers(t, tower) })
