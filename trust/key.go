@@ -26,7 +26,7 @@ func (k Key) IsZero() bool { return k == Key{} }
 func ParseKey(s string) (Key, error) {
 	rest, ok := strings.CutPrefix(s, keyPrefix)
 	b, err := base64.RawStdEncoding.Strict().DecodeString(rest)
-	if !ok || err != nil || len(b) != len(Key{}) {
+	if !ok || err != nil || len(b) != len(Key{}) || Key(b).String() != s { // the decoder leaves out newlines
 		return Key{}, fmt.Errorf("%.60q is no fingerprint, which is %s and 43 characters", s, keyPrefix)
 	}
 	return Key(b), nil
