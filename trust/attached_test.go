@@ -3,6 +3,9 @@ package trust
 import (
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
+	"syscall"
 	"testing"
 )
 
@@ -30,7 +33,7 @@ func TestAttachedTo(t *testing.T) {
 		"127.0.0.1": true, "127.9.9.9": true, "::ffff:127.0.0.1": true, "::1": true,
 		"10.8.0.2": true, "10.8.0.1": false, // the other end of a tunnel is no network
 		"172.16.5.2": true, "172.16.5.4": false,
-		"2001:db8:1::99": true, "2001:db8:1:0:ffff::": true, "2001:db8:1:1::99": false,
+		"2001:db8:1::99": true, "2001:db8:1::98%eth0": true, "2001:db8:1:0:ffff::": true, "2001:db8:1:1::99": false,
 		"2001:db8:2::7": true, "2001:db8:2::8": false,
 		"fe80::1%eth0": true, "fe80::1": true, "fe90::1%eth9": true, // of any interface
 		"169.254.1.1": true, "203.0.113.1": false, "2001:db8:ffff::1": false, "::": false, "0.0.0.0": false, "ff02::1": false,
@@ -46,8 +49,25 @@ func TestAttachedTo(t *testing.T) {
 		}
 	}
 	wantContains(t, attachedTo(addrs, netip.Addr{}), "not known")
-	if err := attachedTo(nil, netip.MustParseAddr("127.0.0.1")); err != nil {
-		t.Error(err)
+	for peer, attached := range map[string]bool{"127.0.0.1": true, "::1": true, "fe80::1": true, "169.254.1.1": false} {
+		if err := attachedTo(nil, netip.MustParseAddr(peer)); attached != (err == nil) {
+			t.Errorf("without a network: %v", err)
+		}
+	}
+}
+
+// An interface that is down keeps its addresses, but what comes from their network comes by a router.
+func TestInterfaceDown(t *testing.T) {
+	cmd := exec.Command("sh", "-ec", `ip address add 203.0.113.1/24 dev lo; "$0"; ip link set lo up; "$0"`, os.Args[0])
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+	}
+	cmd.Env = append(os.Environ(), "TRUST_TEST_ATTACHED=203.0.113.9")
+	out, err := cmd.CombinedOutput()
+	if want := "203.0.113.9 is on no network that this machine is on itself\n<nil>\n"; err != nil || string(out) != want {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

@@ -222,6 +222,7 @@ func TestHandshakeEnds(t *testing.T) {
 	for side, channel := range map[string]func(context.Context, net.Conn, *Identity) (*Conn, error){"client": Client, "server": Server} {
 		ctx, cancel := context.WithCancel(t.Context())
 		near, far := wires(t)
+		near.SetDeadline(time.Time{})
 		ended := make(chan error, 1)
 		go func() {
 			_, err := channel(ctx, near, someone(t))
@@ -233,8 +234,13 @@ func TestHandshakeEnds(t *testing.T) {
 			}
 		}
 		cancel()
-		if err := <-ended; err == nil {
-			t.Errorf("%s: a channel with nobody", side)
+		select {
+		case err := <-ended:
+			if err == nil {
+				t.Errorf("%s: a channel with nobody", side)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s: it goes on", side)
 		}
 	}
 }
@@ -266,20 +272,18 @@ func TestReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	c, s = wires(t)
-	go func() {
-		_, _ = c.Write(tc.wrote)
-		_, _ = io.Copy(io.Discard, c)
-	}()
-	if conn, err := Server(t.Context(), s, tower); err == nil {
+	again := func(recorded []byte, far net.Conn) {
+		_, _ = far.Write(recorded)
+		_, _ = io.Copy(io.Discard, far)
+	}
+	far, near := wires(t)
+	go again(tc.wrote, far)
+	if conn, err := Server(t.Context(), near, tower); err == nil {
 		t.Errorf("the builder takes a recorded client for %v", conn.Peer)
 	}
-	c, s = wires(t)
-	go func() {
-		_, _ = s.Write(ts.wrote)
-		_, _ = io.Copy(io.Discard, s)
-	}()
-	if conn, err := Client(t.Context(), c, laptop); err == nil {
+	near, far2 := wires(t)
+	go again(ts.wrote, far2)
+	if conn, err := Client(t.Context(), near, laptop); err == nil {
 		t.Errorf("the client takes a recorded builder for %v", conn.Peer)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,10 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println(self.Key)
+		os.Exit(0)
+	}
+	if addr := os.Getenv("TRUST_TEST_ATTACHED"); addr != "" {
+		fmt.Println(Attached(netip.MustParseAddr(addr)))
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -145,6 +150,13 @@ func TestIdentityIsMadeOnce(t *testing.T) {
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != 1 {
 		t.Errorf("there should be the key alone: %v, %v", files, err)
+	}
+	// Who comes too late, having seen no key, makes none.
+	if err := makePrivate(filepath.Join(dir, IdentityFile)); err != nil {
+		t.Error(err)
+	}
+	if self, err := LoadIdentity(dir); err != nil || keys[self.Key.String()] == 0 {
+		t.Errorf("the key was replaced (%v)", err)
 	}
 }
 
