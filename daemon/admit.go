@@ -136,7 +136,7 @@ func (s *Server) reconsider() error {
 	sessions := map[*session]error{}
 	for ss := range s.live {
 		if err := s.verdict(peers, ss.key); err != nil && !ss.key.IsZero() {
-			sessions[ss] = err
+			sessions[ss], ss.refused = err, err
 		}
 	}
 	jobs := map[*job]error{}

@@ -42,12 +42,20 @@ func (s *Server) beginPairing() (*pairing, error) {
 }
 
 func (s *Server) endPairing(p *pairing, how paired) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pairing == p {
-		s.pairing = nil
+	if s.takePairing(p) {
 		p.ended <- how
 	}
+}
+
+// takePairing ends a pairing, unless it has ended. Who took it tells the owner how it ended.
+func (s *Server) takePairing(p *pairing) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waits := s.pairing == p
+	if waits {
+		s.pairing = nil
+	}
+	return waits
 }
 
 // try takes one of the tries of the pairing, alone.
@@ -88,11 +96,14 @@ func (ss *session) pair(ctx context.Context, f wire.Frame) error {
 		s.failedTry(p, ss, err)
 		return err
 	}
+	if !s.takePairing(p) { // the owner was told that nothing is paired
+		return wire.Errorf(wire.CodeDeclined, "%s does not wait any more for a machine to be paired; run lantage pair there again", s.Hello.Name)
+	}
 	if err := clientsOf(s.StateDir).Set(ss.key, ss.name, trust.Trusted); err != nil {
-		s.endPairing(p, paired{Why: fmt.Sprintf("the client cannot be noted: %v", err)})
+		p.ended <- paired{Why: fmt.Sprintf("the client cannot be noted: %v", err)}
 		return err
 	}
-	s.endPairing(p, paired{Name: trust.CleanName(ss.name), Key: ss.key, Fingerprint: ss.key.String()})
+	p.ended <- paired{Name: trust.CleanName(ss.name), Key: ss.key, Fingerprint: ss.key.String()}
 	ss.logger.Info("a client is paired")
 	if err := ss.conn.Send(wire.TypePair, wire.Pair{Proof: proof}); err != nil {
 		return err

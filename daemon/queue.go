@@ -37,10 +37,13 @@ func (s *Server) release(id string) {
 }
 
 // enqueue puts a job in the place that was reserved for it. From then on it can be attached to. The caller
-// watches it.
-func (s *Server) enqueue(j *job) error {
+// watches it. A client that was revoked while its inputs came has no job any more.
+func (s *Server) enqueue(ss *session, j *job) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if ss.refused != nil {
+		return ss.refused
+	}
 	if s.closed {
 		return wire.Errorf(wire.CodeShutdown, "%s is shutting down", s.Hello.Name)
 	}

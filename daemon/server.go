@@ -78,7 +78,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 
 // sweep removes what the jobs of an earlier daemon have left.
 func (s *Server) sweep() error {
+	s.mu.Lock() // the owner may ask already, see control
 	s.conns, s.live, s.jobs, s.arriving = map[net.Conn]bool{}, map[*session]bool{}, map[string]*job{}, map[string]bool{}
+	s.mu.Unlock()
 	dir := filepath.Join(s.StateDir, "jobs")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("the directory for jobs: %w", err)

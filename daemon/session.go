@@ -25,7 +25,8 @@ type session struct {
 	channel *trust.Conn // nil: it is not encrypted
 	// key is who the client is: the key of the channel; where there is none, the sum of the secret name that it sent, and
 	// until then nobody's.
-	key trust.Key
+	key     trust.Key
+	refused error // why nothing is taken of the client any more; belongs to Server.mu
 
 	distfiles []gentoo.Distfile // that the client offered
 }
@@ -123,9 +124,9 @@ func (ss *session) request(ctx context.Context) error {
 		return ss.pair(ctx, f)
 	}
 	for err == nil && (f.Type == wire.TypeSync || f.Type == wire.TypeOffer) {
-		if f.Type == wire.TypeSync {
+		if f.Type == wire.TypeSync { // admits by itself: it may be what says who the client is
 			f, err = ss.sync(ctx, f)
-		} else {
+		} else if err = ss.admit(); err == nil {
 			f, err = ss.offer(ctx, f)
 		}
 	}
@@ -199,7 +200,7 @@ func (ss *session) submit(ctx context.Context, m wire.Job) error {
 		return err
 	}
 	j.logger.Info("job accepted", "address", ss.addr, "packages", len(m.Packages), "first", m.Packages[0].CPV)
-	if err := s.enqueue(j); err != nil {
+	if err := s.enqueue(ss, j); err != nil {
 		j.remove()
 		return err
 	}

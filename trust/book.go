@@ -46,7 +46,7 @@ const (
 	maxName  = 64
 )
 
-// ErrFull means that a book takes no more peers.
+// ErrFull means that a book takes no more peers: it is full of those that somebody has trusted or revoked.
 var ErrFull = errors.New("there are too many peers in it already")
 
 // Book is a file of peers. Each line is a key, a state, a time (RFC 3339) and a name, with one space between; lines that
@@ -79,6 +79,7 @@ func parsePeers(text []byte) ([]Peer, error) {
 		return nil, fmt.Errorf("it has more than %d bytes", maxBook)
 	}
 	var peers []Peer
+	known := map[Key]bool{}
 	number := 0
 	for line := range strings.Lines(string(text)) {
 		number++
@@ -87,12 +88,13 @@ func parsePeers(text []byte) ([]Peer, error) {
 			continue
 		}
 		p, err := parsePeer(line)
-		if err == nil && slices.ContainsFunc(peers, func(o Peer) bool { return o.Key == p.Key }) {
+		if err == nil && known[p.Key] {
 			err = errors.New("this key was there before")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", number, err)
 		}
+		known[p.Key] = true
 		peers = append(peers, p)
 	}
 	return peers, nil
@@ -155,10 +157,30 @@ func (b Book) Update(change func([]Peer) ([]Peer, error)) error {
 	if err != nil || slices.Equal(peers, old) {
 		return err
 	}
-	if len(peers) > maxPeers && len(peers) > len(old) {
-		return fmt.Errorf("%s: %w", b.File, ErrFull)
+	if len(peers) > len(old) {
+		if peers, err = makeRoom(peers); err != nil {
+			return fmt.Errorf("%s: %w", b.File, err)
+		}
 	}
 	return b.write(peers)
+}
+
+// makeRoom forgets those of too many peers that came first and of which nobody has said anything: whoever can come with one new key
+// after the other must not keep others out. The last of peers is the new one, and stays.
+func makeRoom(peers []Peer) ([]Peer, error) {
+	for len(peers) > maxPeers {
+		oldest := -1
+		for i, p := range peers[:len(peers)-1] {
+			if p.State == Seen && (oldest < 0 || p.Since.Before(peers[oldest].Since)) {
+				oldest = i
+			}
+		}
+		if oldest < 0 {
+			return nil, ErrFull
+		}
+		peers = slices.Delete(peers, oldest, oldest+1)
+	}
+	return peers, nil
 }
 
 func (b Book) write(peers []Peer) error {
@@ -216,12 +238,13 @@ func Find(peers []Peer, key Key) (Peer, bool) {
 }
 
 // Named returns the entries that a word of the user may mean: a name, or a fingerprint or its beginning, with "SHA256:" or without, of
-// at least 6 characters.
+// at least 6 characters. With "SHA256:" it is no name: a peer can call itself as another one's key reads.
 func Named(peers []Peer, word string) []Peer {
 	var named []Peer
-	short := strings.TrimPrefix(word, keyPrefix)
+	short, fingerprint := strings.CutPrefix(word, keyPrefix)
 	for _, p := range peers {
-		if p.Name == word || len(short) >= 6 && strings.HasPrefix(strings.TrimPrefix(p.Key.String(), keyPrefix), short) {
+		ofKey := len(short) >= 6 && strings.HasPrefix(strings.TrimPrefix(p.Key.String(), keyPrefix), short)
+		if ofKey || !fingerprint && p.Name == word {
 			named = append(named, p)
 		}
 	}

@@ -25,8 +25,8 @@ func (k Key) IsZero() bool { return k == Key{} }
 // ParseKey reads what String wrote.
 func ParseKey(s string) (Key, error) {
 	rest, ok := strings.CutPrefix(s, keyPrefix)
-	b, err := base64.RawStdEncoding.Strict().DecodeString(rest)
-	if !ok || err != nil || len(b) != len(Key{}) {
+	b, err := base64.RawStdEncoding.DecodeString(rest)
+	if !ok || err != nil || len(b) != len(Key{}) || Key(b).String() != s { // there is one way to write it
 		return Key{}, fmt.Errorf("%.60q is no fingerprint, which is %s and 43 characters", s, keyPrefix)
 	}
 	return Key(b), nil

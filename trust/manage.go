@@ -38,6 +38,9 @@ func (m *Manager) List() error {
 			continue
 		}
 		self, err := LoadIdentity(dir)
+		if errors.Is(err, fs.ErrPermission) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -47,7 +50,7 @@ func (m *Manager) List() error {
 		last, shown = self.Key, true
 	}
 	if !shown {
-		fmt.Fprintln(m.Stdout, "This machine has no key yet; it is made on first use.")
+		fmt.Fprintln(m.Stdout, "There is no key yet that you may see; one is made on first use.")
 	}
 	w := tabwriter.NewWriter(m.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KIND\tNAME\tKEY\tSTATE\tSINCE\t")
@@ -74,7 +77,7 @@ func (m *Manager) List() error {
 	return w.Flush()
 }
 
-// Set puts a peer into a state: one of the books, or, by its whole fingerprint, one that is in none of them yet.
+// Set puts a peer of the books into a state.
 func (m *Manager) Set(ctx context.Context, word string, state State) error {
 	side, p, err := m.find(word)
 	if err != nil {

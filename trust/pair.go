@@ -47,7 +47,8 @@ func ParseCode(s string) (string, error) {
 	return digits, nil
 }
 
-// Pairing is one end of a pairing over a channel: SPAKE2 (as in RFC 9382, on P-256) with the code as the password, bound to the keys
+// Pairing is one end of a pairing over a channel: SPAKE2 (RFC 9382 explains it; on P-256, with the points M and N and the key derivation
+// of the library, which are not those of the RFC) with the code as the password, bound to the keys
 // of both ends and to the channel itself, and proved by both, by the client first:
 //
 //	client                 builder
