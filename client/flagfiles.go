@@ -25,6 +25,7 @@ type flagFile struct {
 	name string // as its owner knows it
 	path string // without links
 	text string
+	bash bool // bash reads it, before each phase of a package
 }
 
 // flagFiles finds the files of this machine in which Portage finds compiler flags.
@@ -56,19 +57,20 @@ func findFlagFiles(root string, repos []gentoo.Repo) []flagFile {
 			f.in.repos = append(f.in.repos, location)
 		}
 	}
-	f.add(filepath.Join(root, "etc/portage"), 0)
-	f.add(filepath.Join(root, "etc/make.conf"), 0)
+	f.add(filepath.Join(root, "etc/portage"), 0, false)
+	f.add(filepath.Join(root, "etc/make.conf"), 0, false)
 	f.profile(filepath.Join(root, "etc/portage/make.profile"))
 	return f.list
 }
 
 // add adds a file, or all below a directory, with what their links lead to and what the files source.
-func (f *flagFiles) add(name string, depth int) {
+func (f *flagFiles) add(name string, depth int, bash bool) {
 	path, err := filepath.EvalSymlinks(name)
 	if err != nil || f.leftOut(path) || depth > 32 {
 		return
 	}
-	f.take(name, path, depth)
+	rel, _ := filepath.Rel(f.root, name)
+	f.take(name, path, depth, bash || strings.Contains(rel, "bashrc")) // also bashrc.d, which a bashrc reads
 }
 
 // leftOut reports whether a file is a part of /etc/portage in which there are no flags, or none that Portage reads.
@@ -78,7 +80,12 @@ func (f *flagFiles) leftOut(path string) bool {
 	return slices.Contains(notFlags, top) || f.in.leftOut(path)
 }
 
-func (f *flagFiles) take(name, path string, depth int) {
+func (f *flagFiles) take(name, path string, depth int, bash bool) {
+	if f.seen[path] && bash {
+		if i := slices.IndexFunc(f.list, func(l flagFile) bool { return l.path == path }); i >= 0 {
+			f.list[i].bash = true
+		}
+	}
 	if f.seen[path] || len(f.seen) >= maxFlagFiles {
 		return
 	}
@@ -94,7 +101,7 @@ func (f *flagFiles) take(name, path string, depth int) {
 		entries, _ := os.ReadDir(path)
 		for _, e := range entries {
 			if !f.leftOut(filepath.Join(path, e.Name())) { // by the name of a link, too: make.profile
-				f.add(filepath.Join(name, e.Name()), depth+1)
+				f.add(filepath.Join(name, e.Name()), depth+1, bash)
 			}
 		}
 		return
@@ -107,13 +114,13 @@ func (f *flagFiles) take(name, path string, depth int) {
 	if err != nil {
 		return
 	}
-	f.list = append(f.list, flagFile{name, path, string(text)})
+	f.list = append(f.list, flagFile{name, path, string(text), bash})
 	for _, m := range sourceRE.FindAllSubmatch(text, -1) {
 		sourced := string(m[1])
 		if !filepath.IsAbs(sourced) {
 			sourced = filepath.Join(filepath.Dir(path), sourced)
 		}
-		f.add(sourced, depth+1)
+		f.add(sourced, depth+1, bash)
 	}
 }
 
@@ -129,7 +136,7 @@ func (f *flagFiles) profile(name string) {
 	f.profiles[dir] = true
 	for _, file := range []string{"make.defaults", "profile.bashrc", "bashrc"} {
 		if path, err := filepath.EvalSymlinks(filepath.Join(dir, file)); err == nil {
-			f.take(filepath.Join(name, file), path, 0)
+			f.take(filepath.Join(name, file), path, 0, file != "make.defaults")
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "parent"))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,8 +34,8 @@ func (s *system) queryFlags(ctx context.Context, t *tools) {
 	files := findFlagFiles(s.configRoot, s.repos)
 	r := resolver{ask: &compilers{t: t, warn: warn}, cc: s.compiler(), means: map[string]string{}}
 	for _, f := range files {
-		if strings.Contains(filepath.Base(f.name), "bashrc") {
-			s.flags.bashrc += f.text
+		if f.bash {
+			s.flags.bashrc += f.text + "\n"
 		}
 		if cc := r.compilerFor(f.text); isClang(cc) && !isClang(r.cc) {
 			r.ask.other = cc

@@ -156,7 +156,7 @@ func TestFindFlagFiles(t *testing.T) {
 	m.configure(map[string]string{
 		"etc/portage/make.conf": "source ./local.conf\n. $HOME/x\nsource \"" + m.path("usr/share/more.conf") + "\" # more\n", "etc/portage/local.conf": "",
 		"etc/portage/env/a.conf": "", "etc/portage/env/cat/pkg": "", "etc/portage/bashrc.d/b.sh": "", "etc/portage/package.cflags": "",
-		"etc/portage/profile/make.defaults": "", "etc/portage/env/a.conf~": "", "etc/make.conf": "", "usr/share/more.conf": "", "usr/share/linked": "",
+		"etc/portage/profile/make.defaults": "", "etc/portage/env/a.conf~": "", "etc/make.conf": "", "usr/share/more.conf": "", "usr/share/linked": ". " + m.path("etc/portage/my.sh") + "\n", "etc/portage/my.sh": "",
 		"etc/portage/patches/cat/pkg/x.patch": "", "etc/portage/savedconfig/cat/pkg": "", "etc/portage/gnupg/key": "",
 		"etc/portage/repos.conf/lab.conf": "", "etc/portage/sets/mine": "",
 		"repo/profiles/default/parent": "../base # the first\nlab:other\n:third\n", "repo/profiles/base/make.defaults": "",
@@ -174,13 +174,17 @@ func TestFindFlagFiles(t *testing.T) {
 	var got []string
 	for _, f := range findFlagFiles(m.dir, []gentoo.Repo{{Name: "lab", Location: m.path("repo")}}) {
 		rel, _ := filepath.Rel(m.dir, f.path)
+		if f.bash {
+			rel += " (bash)"
+		}
 		got = append(got, rel)
 	}
 	slices.Sort(got)
 	want := []string{
-		"etc/make.conf", "etc/portage/bashrc.d/b.sh", "etc/portage/env/a.conf", "etc/portage/env/cat/pkg", "etc/portage/local.conf",
-		"etc/portage/make.conf", "etc/portage/package.cflags", "etc/portage/profile/make.defaults", "repo/profiles/base/make.defaults",
-		"repo/profiles/other/profile.bashrc", "repo/profiles/third/bashrc/x", "usr/share/linked", "usr/share/more.conf",
+		"etc/make.conf", "etc/portage/bashrc.d/b.sh (bash)", "etc/portage/env/a.conf", "etc/portage/env/cat/pkg", "etc/portage/local.conf",
+		"etc/portage/make.conf", "etc/portage/my.sh (bash)", "etc/portage/package.cflags", "etc/portage/profile/make.defaults",
+		"repo/profiles/base/make.defaults", "repo/profiles/other/profile.bashrc (bash)", "repo/profiles/third/bashrc/x (bash)",
+		"usr/share/linked (bash)", "usr/share/more.conf",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

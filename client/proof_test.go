@@ -82,9 +82,9 @@ func testProof(t *testing.T, f facts) (*proof, gentoo.CPV) {
 		}
 	}
 	write(cpv.CP()+"/"+cpv.PF()+".ebuild", testEbuild)
-	write("eclass/appends.eclass", "f() { append-flags -fno-x; }\n")
-	write("eclass/lto.eclass", "f() { filter-lto; }\n")
-	write("eclass/machine.eclass", "f() { export CFLAGS+=\" -march=armv8-a\"; }\n")
+	write("eclass/appends.eclass", "appends_src_configure() { append-flags -fno-x; }\n")
+	write("eclass/lto.eclass", "lto_src_prepare() { filter-lto; }\n")
+	write("eclass/machine.eclass", "machine_pkg_setup() { export CFLAGS+=\" -march=armv8-a\"; }\n")
 	write("eclass/flag-o-matic.eclass", "append-flags() { export CFLAGS+=\" $*\"; }\nreplace-cpu-flags() { :; }\n")
 	p := &plan{list: &gentoo.MergeList{Packages: []gentoo.Package{
 		{Kind: gentoo.KindEbuild, CPV: gentoo.CPV{Category: "lab", Name: "lib", Version: "2"}, Slot: "0", SubSlot: "2"},
@@ -167,10 +167,14 @@ func TestProofOfFlags(t *testing.T) {
 		cflags    string // here
 		taken     map[string]bool
 	}{
-		"plain ebuild":                 {nil, same, map[string]bool{same: true, more: false, other: false}},
-		"only functions to be called":  {[]string{"flag-o-matic"}, same, map[string]bool{same: true, more: false, other: false}},
-		"an eclass appends":            {[]string{"appends", "flag-o-matic"}, same, map[string]bool{same: true, more: true, other: false}},
-		"an eclass takes lto away":     {[]string{"lto"}, same, map[string]bool{same: true, more: true, other: false}},
+		"plain ebuild":                {nil, same, map[string]bool{same: true, more: false, other: false}},
+		"only functions to be called": {[]string{"flag-o-matic"}, same, map[string]bool{same: true, more: false, other: false}},
+		"an eclass appends":           {[]string{"appends", "flag-o-matic"}, same, map[string]bool{same: true, more: true, other: false}},
+		"an eclass takes lto away":    {[]string{"lto"}, same, map[string]bool{same: true, more: true, other: false}},
+		"flags are taken away": {[]string{"lto"}, "-O2 -march=x86-64-v3 -flto", map[string]bool{
+			"-O2 -march=x86-64-v3": true, "-O2": true, "": true, "-O2 -mtune=znver4": false,
+		}},
+		"an eclass that is nowhere":    {[]string{"gone"}, same, map[string]bool{same: true, more: true, other: true}},
 		"an eclass says which machine": {[]string{"machine"}, same, map[string]bool{same: true, more: true, other: true}},
 		"native": {nil, native, map[string]bool{
 			resolved: true, native: false, same: false, "-O3 -march=znver4": false, "-O2 -march=znver4 -mtune=znver3": false,
