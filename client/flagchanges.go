@@ -107,7 +107,10 @@ func parseFlagScript(text string) *flagScript {
 func newFlagFunction(s *flagScript, body []gentoo.ScriptLine) *flagFunction {
 	lines := lastingLines(body)
 	text := strings.Join(lines, "\n")
-	f := &flagFunction{script: s, mentions: machineFlagRE.MatchString(flagQueryRE.ReplaceAllString(text, ""))}
+	f := &flagFunction{script: s}
+	for _, line := range body { // also where it is printed, to be appended as the output of that
+		f.mentions = f.mentions || machineFlagRE.MatchString(flagQueryRE.ReplaceAllString(line.Text, ""))
+	}
 	named := func(re *regexp.Regexp, in string) (set flagSet) {
 		for _, m := range re.FindAllStringSubmatch(in, -1) {
 			set |= flagsNamed(m[1])

@@ -207,6 +207,22 @@ toolchain_pkg_postinst() {
 	append-ldflags -x
 }
 `,
+	"qt": `
+qt_src_prepare() {
+	_qt_sanitize_cpu_flags
+}
+_qt_sanitize_cpu_flags() {
+	local march=$(
+		$(tc-getCXX) -E -P ${CXXFLAGS} - <<-EOF | tail -n 1
+			#if __SSE3__
+			-march=x86-64-v2
+			#endif
+		EOF
+	)
+	filter-flags '-march=*'
+	append-flags $(test-flags-CXX "${march}")
+}
+`,
 	"fortifies": `
 CXXFLAGS+=" -DX"
 `,
@@ -240,6 +256,7 @@ func TestFlagChanges(t *testing.T) {
 		"an unused phase of an eclass":  {libs + "toolchain", "src_configure() { econf; }\n", ""},
 		"its phase, called":             {libs + "toolchain", "src_configure() { toolchain_src_configure; }\n", "CFLAGS* CXXFLAGS* LDFLAGS*"},
 		"its phase, inherited":          {libs + "toolchain", "", "CFLAGS* CXXFLAGS* LDFLAGS*"},
+		"a machine that is printed":     {libs + "qt", "", "CFLAGS* CXXFLAGS* LDFLAGS*"},
 		"outside of functions":          {"fortifies", "", "CXXFLAGS"},
 		"names in a list":               {"both", "", "CFLAGS CXXFLAGS"},
 		"lto-guarantee-fat":             {libs + "dot-a", "src_configure() {\n\tlto-guarantee-fat\n}\n", "CFLAGS CXXFLAGS"},
