@@ -22,6 +22,8 @@ type facts struct {
 	Use        []string          // all that are on, as a binpkg records them
 	Vars       map[string]string // of factVariables those that are set, with package.env and the environment
 
+	Env []string // files in etc/portage/env that package.env names for it; nil where Portage does not tell
+
 	Inherited  []string // eclasses, also those of eclasses
 	Phases     []string // that the ebuild defines, less their prefix; "-" for none
 	Properties []string
@@ -93,6 +95,16 @@ func portagePython(ctx context.Context, t *tools, args []string) (string, error)
 		return out.stdout, nil
 	}
 	return "", fmt.Errorf("no Python of this machine has Portage's modules (tried python3%s)", prefixed(" and ", strings.Join(others, " ")))
+}
+
+// ownEnv are the names that files in etc/portage/env may have to be this package's own.
+func (f facts) ownEnv() []string {
+	cpv, err := gentoo.ParseCPV(f.CPV)
+	if err != nil {
+		return nil
+	}
+	slot, _, _ := strings.Cut(f.Slot, "/")
+	return slices.Compact([]string{cpv.CP(), cpv.CP() + ":" + slot, cpv.Category + "/" + cpv.P(), cpv.String()})
 }
 
 // inherits reports whether a package has one of these eclasses.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -200,6 +201,7 @@ func (m *machine) fakeGCC() {
 	m.write("bin/x86_64-pc-linux-gnu-gcc", `#!/bin/sh
 echo "gcc $*" >>"$FAKE/calls"
 case "$*" in
+--version) echo "gcc (Gentoo 12.2.0) 12.2.0";;
 *-march=native*) cat `+here+`/gcc-march.txt >&2;;
 *-mtune=native*) cat `+here+`/gcc-mtune.txt >&2;;
 *) cat `+here+`/gcc-plain.txt >&2;;
@@ -319,6 +321,83 @@ func TestUnresolvedNativeFlags(t *testing.T) {
 	}
 }
 
+// A file that the plan does not read is no reason to do without builders, and one that some packages have keeps those here.
+func TestUnresolvedFilesConcernTheirPackages(t *testing.T) {
+	const native = "CC=clang\nCFLAGS=\"-O2 -march=native\"\n" // there is no clang
+	for name, c := range map[string]struct {
+		files map[string]string
+		env   []string // that package.env names for lab/b-2
+		sent  string
+		says  string // "": plain emerge
+	}{
+		"make.conf.clang": {
+			map[string]string{"etc/portage/make.conf.clang": native}, []string{}, "lab/a-1 lab/b-2",
+			"make.conf.clang has -march=native, which on a builder means another CPU, and this machine's compiler does not tell what it means " +
+				"here: clang: executable file not found in $PATH (Portage does not read that file)",
+		},
+		"unused in env/": {
+			map[string]string{"etc/portage/env/clang": native}, []string{}, "lab/a-1 lab/b-2",
+			"clang: executable file not found in $PATH (no package of this plan uses that file)",
+		},
+		"used in env/": {
+			map[string]string{"etc/portage/env/clang": native}, []string{"clang"}, "lab/a-1",
+			"lab/b-2 stays here: " + "MACHINE/etc/portage/env/clang has -march=native, which on a builder means another CPU",
+		},
+		"by its name": {
+			map[string]string{"etc/portage/env/lab/b-2": native}, []string{}, "lab/a-1", "lab/b-2 stays here: MACHINE/etc/portage/env/lab/b-2 has",
+		},
+		"of a used file": {
+			map[string]string{"etc/portage/env/gone": "source ../flags\n", "etc/portage/flags": native}, []string{"gone"}, "lab/a-1",
+			"lab/b-2 stays here: MACHINE/etc/portage/flags has -march=native",
+		},
+		"of make.conf": {map[string]string{"etc/portage/make.conf": ". ./flags\n", "etc/portage/flags": native}, []string{}, "", ""},
+		"a profile":    {map[string]string{"repo/profiles/default/make.defaults": native}, []string{}, "", ""},
+		"of a bashrc that reads what it likes": {
+			map[string]string{"etc/portage/bashrc": ". \"${X}/flags\"\n", "etc/portage/flags": native}, []string{}, "", "",
+		},
+	} {
+		m := newMachine(t)
+		m.configure(c.files)
+		var sent []string
+		b := newBuilder(t, func(d *dialog) {
+			d.submit()
+			for _, p := range d.job.Packages {
+				sent = append(sent, p.CPV)
+				d.built(p.CPV, "binpkg")
+			}
+			d.done(wire.OutcomeDone)
+		})
+		var out buffer
+		e := m.emerge(b.addr(), &out, "lab/b")
+		e.Environ[0] = "PATH=" + m.path("bin") + ":/bin"
+		ask := e.facts
+		e.facts = func(ctx context.Context, tl *tools, pkgs []gentoo.Package) (map[gentoo.CPV]facts, error) {
+			known, err := ask(ctx, tl, pkgs)
+			for cpv, f := range known {
+				f.Env = []string{}
+				if f.Slot = "0"; cpv.Name == "b" {
+					f.Env = c.env
+				}
+				known[cpv] = f
+			}
+			return known, err
+		}
+		wantStatus(t, e.Run(t.Context()), 0, &out)
+		b.ln.Close()
+		b.wg.Wait()
+		if got := strings.Join(sent, " "); got != c.sent {
+			t.Errorf("%s: %q are sent, want %q\n%s", name, got, c.sent, out.String())
+		}
+		says := strings.ReplaceAll(c.says, "MACHINE", m.dir)
+		if says == "" {
+			says = "Going on with plain emerge"
+		}
+		if !strings.Contains(out.String(), says) {
+			t.Errorf("%s: it does not say %q, but\n%s", name, says, out.String())
+		}
+	}
+}
+
 func TestUnwrittenNativeFlags(t *testing.T) {
 	s := &system{vars: map[string]string{"CFLAGS": "-O2 -march=native"}}
 	if err := s.unresolved(resolver{}); err == nil || !strings.Contains(err.Error(), "CFLAGS has -march=native") {
@@ -387,6 +466,9 @@ done
 	})
 	s := &system{chost: testCHOST, configRoot: m.dir}
 	s.queryFlags(t.Context(), &tools{environ: []string{"PATH=" + m.path("bin") + ":/bin", "FAKE=" + m.dir}})
+	if s.flags.compiler != "gcc (Gentoo 12.2.0) 12.2.0" {
+		t.Errorf("the compiler is %q", s.flags.compiler)
+	}
 	want := strings.NewReplacer("-mno-hle ", "", "-mabm ", "").Replace("CFLAGS=\"" + zen4Arch + " " + zen4Tune + "\"\n")
 	if got := string(s.flags.resolved[m.path("etc/portage/make.conf")]); s.flags.err != nil || got != want {
 		t.Errorf("got %s, %v", got, s.flags.err)

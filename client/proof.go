@@ -174,7 +174,7 @@ func (pr *proof) changes(f facts, ebuild string) (c flagChanges, judged bool) {
 		}
 	}
 	own := packageBashrcs(pr.config, f)
-	if sourcesRE.MatchString(own) || len(sourcesRE.FindAllString(pr.bashrc, -1)) > len(sourceRE.FindAllString(pr.bashrc, -1)) {
+	if sourcesRE.MatchString(own) || readsUnknown(pr.bashrc) {
 		return c, false // what it reads is not known
 	}
 	hooks := []*flagScript{parseFlagScript(pr.bashrc), parseFlagScript(own)}
@@ -185,18 +185,16 @@ func (pr *proof) changes(f facts, ebuild string) (c flagChanges, judged bool) {
 // (sourceRE).
 var sourcesRE = regexp.MustCompile(`(?m)(?:^|;|&&|\|\||\{|\b(?:then|do|else)\b)[ \t]*(?:source|\.)[ \t]+[^\s#]`)
 
+func readsUnknown(bashrc string) bool {
+	return len(sourcesRE.FindAllString(bashrc, -1)) > len(sourceRE.FindAllString(bashrc, -1))
+}
+
 // packageBashrcs are the files that bash reads for one package (portage(5): /etc/portage/env; __source_env_files in Portage's
 // ebuild.sh).
 func packageBashrcs(config string, f facts) string {
-	cpv, err := gentoo.ParseCPV(f.CPV)
-	if err != nil {
-		return ""
-	}
-	slot, _, _ := strings.Cut(f.Slot, "/")
-	names := []string{cpv.Name, cpv.Name + ":" + slot, cpv.P(), cpv.PF()}
 	var all strings.Builder
-	for _, name := range slices.Compact(names) {
-		text, _ := os.ReadFile(filepath.Join(config, "env", cpv.Category, name))
+	for _, name := range f.ownEnv() {
+		text, _ := os.ReadFile(filepath.Join(config, "env", name))
 		all.Write(text)
 		all.WriteByte('\n')
 	}
