@@ -324,6 +324,24 @@ func TestFactsFromPortage(t *testing.T) {
 	}
 }
 
+// TestSentFlagsAreTheProved: the flags that a binpkg is compared by are those that the environment brings to a builder.
+func TestSentFlagsAreTheProved(t *testing.T) {
+	for _, name := range recordedVariables {
+		if gentoo.WhoseVariable(name) != gentoo.Client {
+			t.Errorf("%s is compared, and not sent", name)
+		}
+	}
+}
+
+func TestPythonsByVersion(t *testing.T) {
+	list := []string{"/x/python3.9/python3", "/x/python3.13t/python3", "/x/python3.13/python3", "/x/python3.14/python3", "/x/python3/python3"}
+	slices.SortFunc(list, func(a, b string) int { return comparePythons(b, a) })
+	want := []string{"/x/python3.14/python3", "/x/python3.13/python3", "/x/python3.13t/python3", "/x/python3.9/python3", "/x/python3/python3"}
+	if !slices.Equal(list, want) {
+		t.Errorf("%q", list)
+	}
+}
+
 // TestProofOfCross: an ebuild that builds for another machine records that one.
 func TestProofOfCross(t *testing.T) {
 	for ebuild, taken := range map[string]bool{testEbuild: false, testEbuild + "CHOST=${CTARGET}\n": true} {
