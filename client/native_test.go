@@ -392,6 +392,9 @@ func TestUnresolvedFilesConcernTheirPackages(t *testing.T) {
 		if says == "" {
 			says = "Going on with plain emerge"
 		}
+		if c.sent == "lab/a-1" && strings.Contains(out.String(), "no package of this plan") {
+			t.Errorf("%s: it says that the file is not used:\n%s", name, out.String())
+		}
 		if !strings.Contains(out.String(), says) {
 			t.Errorf("%s: it does not say %q, but\n%s", name, says, out.String())
 		}
