@@ -10,12 +10,13 @@ import (
 )
 
 // recordingGCC puts a script in the place of a host's compiler. In a package's build it notes down what it is given, in a file
-// that the package then installs.
+// that the package then installs. Where the builder tries the compiler before the first job, native flags are not taken.
 const recordingGCC = `set -e
 cd /usr/bin
 gcc=$(ls *-pc-linux-gnu-gcc)
 mv "$gcc" kept-gcc
-printf '%s\n' '#!/bin/sh' '[ -z "$T" ] || echo "$@" >>"$T/gcc-was-given"' 'exec /usr/bin/kept-gcc "$@"' >"$gcc"
+printf '%s\n' '#!/bin/sh' '[ -z "$T" ] || echo "$@" >>"$T/gcc-was-given"' \
+	'case "$*" in *native*-o\ hello\ hello.c) echo "native flags" >&2; exit 1;; esac' 'exec /usr/bin/kept-gcc "$@"' >"$gcc"
 chmod 755 "$gcc"
 cat >/etc/portage/bashrc <<'END'
 post_src_install() {
