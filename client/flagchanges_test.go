@@ -239,13 +239,15 @@ both_src_compile() {
 
 // TestFlagChanges: what a package's build may change of its flags is read from what its phases call.
 func TestFlagChanges(t *testing.T) {
-	const libs = "flag-o-matic toolchain-funcs multilib "
+	const libs, all = "flag-o-matic toolchain-funcs multilib ", "ASFLAGS CFLAGS CXXFLAGS LDFLAGS LIBCFLAGS LIBCXXFLAGS"
 	for name, c := range map[string]struct {
 		inherited, ebuild string
 		want              string // changed variables, those that may get another machine with a *
 	}{
-		"nothing":                       {"", "", ""},
-		"eclasses of functions":         {libs + "dot-a go-env qmake-utils", "src_compile() { tc-export CC; go-env_set_compile_environment; eqmake5; }\n", ""},
+		"nothing": {"", "", ""},
+		"eclasses of functions": {
+			libs + "dot-a go-env qmake-utils", "src_compile() {\n\ttc-export CC\n\tgo-env_set_compile_environment; eqmake5\n}\n", "",
+		},
 		"multilib-minimal":              {libs + "multilib-minimal", "multilib_src_configure() {\n\teconf\n}\n", ""},
 		"of one ABI":                    {libs + "multilib-minimal", "multilib_src_configure() {\n\tappend-cflags -x\n}\n", "CFLAGS"},
 		"meson: a subshell":             {libs + "meson", "", ""},
@@ -271,14 +273,20 @@ func TestFlagChanges(t *testing.T) {
 		"a machine for a program":       {libs, "src_compile() { emake ARCH=\"-march=x\"; }\n", ""},
 		"a machine of another package":  {libs, "# -march=x\nsrc_configure() { append-cflags -y; }\n", "CFLAGS"},
 		"after the build":               {libs, "pkg_postinst() {\n\tappend-cflags -y\n}\n", ""},
-		"arguments":                     {"", "src_compile() {\n\temake \\\n\t\tCFLAGS=\"${CFLAGS}\" \\\n\t\tLDFLAGS=x\n\tsed -e \"s/^CFLAGS=.*//;s|LDFLAGS=||\" -i x\n}\n", ""},
-		"an assignment":                 {"", "src_compile() {\n\tif x; then CFLAGS=y; fi\n\tuse z && LDFLAGS+=w\n\tcase x in\n\t*) CXXFLAGS=;;\n\tesac\n}\n", "CFLAGS CXXFLAGS LDFLAGS"},
-		"an export":                     {"", "src_compile() {\n\texport CC=x CFLAGS=\"${CFLAGS} y\"\n\texport LDFLAGS\n}\n", "CFLAGS"},
-		"unset":                         {"", "src_compile() {\n\tunset CFLAGS LDFLAGS\n}\n", "CFLAGS LDFLAGS"},
-		"all unset":                     {"", "src_compile() {\n\tunset {C,CXX}FLAGS\n}\n", "ASFLAGS CFLAGS CXXFLAGS LDFLAGS LIBCFLAGS LIBCXXFLAGS"},
-		"a name that is put together":   {"", "src_compile() {\n\tlocal v\n\tfor v in {C,CXX}FLAGS; do\n\t\teval \"${v}+=x\"\n\tdone\n}\n", "ASFLAGS CFLAGS CXXFLAGS LDFLAGS LIBCFLAGS LIBCXXFLAGS"},
-		"local in a branch only":        {libs, "src_compile() {\n\tif x; then\n\t\tlocal CFLAGS=x\n\tfi\n\tappend-cflags -y\n}\n", "CFLAGS"},
-		"a default":                     {"", "src_compile() {\n\t: \"${CFLAGS:=-O2}\"\n}\n", "CFLAGS"},
+		"arguments": {
+			"", "src_compile() {\n\temake \\\n\t\tCFLAGS=\"${CFLAGS}\" \\\n\t\tLDFLAGS=x\n" +
+				"\tsed -e \"s/^CFLAGS=.*//;s|LDFLAGS=||\" -i x\n}\n", "",
+		},
+		"an assignment": {
+			"", "src_compile() {\n\tif x; then CFLAGS=y; fi\n\tuse z && LDFLAGS+=w\n\tcase x in\n\t*) CXXFLAGS=;;\n\tesac\n}\n",
+			"CFLAGS CXXFLAGS LDFLAGS",
+		},
+		"an export":                   {"", "src_compile() {\n\texport CC=x CFLAGS=\"${CFLAGS} y\"\n\texport LDFLAGS\n}\n", "CFLAGS"},
+		"unset":                       {"", "src_compile() {\n\tunset CFLAGS LDFLAGS\n}\n", "CFLAGS LDFLAGS"},
+		"all unset":                   {"", "src_compile() {\n\tunset {C,CXX}FLAGS\n}\n", all},
+		"a name that is put together": {"", "src_compile() {\n\tlocal v\n\tfor v in {C,CXX}FLAGS; do\n\t\teval \"${v}+=x\"\n\tdone\n}\n", all},
+		"local in a branch only":      {libs, "src_compile() {\n\tif x; then\n\t\tlocal CFLAGS=x\n\tfi\n\tappend-cflags -y\n}\n", "CFLAGS"},
+		"a default":                   {"", "src_compile() {\n\t: \"${CFLAGS:=-O2}\"\n}\n", "CFLAGS"},
 	} {
 		eclasses := map[string]*flagScript{}
 		for _, e := range strings.Fields(c.inherited) {

@@ -331,23 +331,31 @@ func TestUnresolvedFilesConcernTheirPackages(t *testing.T) {
 		says  string // "": plain emerge
 	}{
 		"make.conf.clang": {
-			map[string]string{"etc/portage/make.conf.clang": native}, []string{}, "lab/a-1 lab/b-2",
+			map[string]string{"etc/portage/make.conf.clang": native},
+			[]string{},
+			"lab/a-1 lab/b-2",
 			"make.conf.clang has -march=native, which on a builder means another CPU, and this machine's compiler does not tell what it means " +
 				"here: clang: executable file not found in $PATH (Portage does not read that file)",
 		},
 		"unused in env/": {
-			map[string]string{"etc/portage/env/clang": native}, []string{}, "lab/a-1 lab/b-2",
+			map[string]string{"etc/portage/env/clang": native},
+			[]string{},
+			"lab/a-1 lab/b-2",
 			"clang: executable file not found in $PATH (no package of this plan uses that file)",
 		},
 		"used in env/": {
-			map[string]string{"etc/portage/env/clang": native}, []string{"clang"}, "lab/a-1",
+			map[string]string{"etc/portage/env/clang": native},
+			[]string{"clang"},
+			"lab/a-1",
 			"lab/b-2 stays here: " + "MACHINE/etc/portage/env/clang has -march=native, which on a builder means another CPU",
 		},
 		"by its name": {
 			map[string]string{"etc/portage/env/lab/b-2": native}, []string{}, "lab/a-1", "lab/b-2 stays here: MACHINE/etc/portage/env/lab/b-2 has",
 		},
 		"of a used file": {
-			map[string]string{"etc/portage/env/gone": "source ../flags\n", "etc/portage/flags": native}, []string{"gone"}, "lab/a-1",
+			map[string]string{"etc/portage/env/gone": "source ../flags\n", "etc/portage/flags": native},
+			[]string{"gone"},
+			"lab/a-1",
 			"lab/b-2 stays here: MACHINE/etc/portage/flags has -march=native",
 		},
 		"of make.conf": {map[string]string{"etc/portage/make.conf": ". ./flags\n", "etc/portage/flags": native}, []string{}, "", ""},

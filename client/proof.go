@@ -40,7 +40,8 @@ type proof struct {
 func newProof(p *plan, sys *system, bound bool) *proof {
 	pr := &proof{
 		facts: p.facts, repos: sys.repos, planned: slotSet{}, vdb: "/var/db/pkg", bound: bound, natives: sys.flags.natives,
-		config: filepath.Join(sys.configRoot, "etc/portage"), bashrc: sys.flags.bashrc, eclasses: map[string]*flagScript{}, recorded: map[gentoo.CPV]map[string]string{},
+		config: filepath.Join(sys.configRoot, "etc/portage"), bashrc: sys.flags.bashrc,
+		eclasses: map[string]*flagScript{}, recorded: map[gentoo.CPV]map[string]string{},
 	}
 	for _, pkg := range p.list.Packages {
 		if pkg.Kind == gentoo.KindEbuild || pkg.Kind == gentoo.KindBinary {

@@ -208,12 +208,12 @@ func TestParseBuildLogName(t *testing.T) {
 		"lab-misc:hello-1.1:20261122-065506.log":          "lab-misc/hello-1.1",
 		"build/lab-misc/hello-1.1:20261122-065508.log":    "lab-misc/hello-1.1",
 		"build/lab-misc/hello-1.1:20261122-065508.log.gz": "lab-misc/hello-1.1",
-		"elog/summary.log":                                "",
-		"lab-misc/hello-1.1:20261122-065508.log":          "",
-		"build/../hello-1.1:20261122-065508.log":          "",
-		"lab-misc:hello:20261122-065506.log":              "",
-		"lab-misc:hello-1.1:now.log":                      "",
-		"x/lab-misc:hello-1.1:20261122-065506.log":        "",
+		"elog/summary.log":                         "",
+		"lab-misc/hello-1.1:20261122-065508.log":   "",
+		"build/../hello-1.1:20261122-065508.log":   "",
+		"lab-misc:hello:20261122-065506.log":       "",
+		"lab-misc:hello-1.1:now.log":               "",
+		"x/lab-misc:hello-1.1:20261122-065506.log": "",
 		"": "",
 	} {
 		got, err := ParseBuildLogName(name)
