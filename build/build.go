@@ -144,7 +144,7 @@ func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, er
 		return Report{}, err
 	}
 	if job.Root != nil {
-		if err := r.proveRoot(ctx, job.Root); err != nil {
+		if err := r.proveRoot(ctx, job.Root, job.Inputs); err != nil {
 			return Report{}, err
 		}
 	}

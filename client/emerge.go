@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -135,8 +136,13 @@ func (e *Emerge) divide(ctx context.Context, t *tools, sys *system, p *plan, h *
 	if p.facts, err = query(ctx, t, p.list.Builds()); err != nil {
 		return err
 	}
-	h.repos, h.facts = sys.repos, p.facts
+	h.repos, h.facts, h.unresolved = sys.repos, p.facts, sys.flags.unresolved
 	p.send, p.stay = h.split(p.list)
+	for _, name := range slices.Sorted(maps.Keys(h.unresolved)) {
+		if !h.used[name] {
+			sys.flags.warnings = append(sys.flags.warnings, gentoo.FirstLine(h.unresolved[name].Error())+" (no package of this plan uses that file)")
+		}
+	}
 	return nil
 }
 

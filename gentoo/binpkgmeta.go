@@ -5,9 +5,9 @@ import (
 	"io"
 )
 
-// maxMetadataValue is the longest value that ReadBinpkgMetadata returns. Longer ones, such as environment.bz2, are for
-// nobody to compare.
-const maxMetadataValue = 256 << 10
+// maxMetadataValue is the longest value that ReadBinpkgMetadata returns: many times the longest ebuild, which is a list of crates. A
+// longer one is for nobody to compare. All together they are no longer than binpkgLimits has it.
+const maxMetadataValue = 8 << 20
 
 // errEnough ends a reading.
 var errEnough = errors.New("enough")

@@ -13,16 +13,17 @@ import (
 
 // TestReadBinpkgMetadata: the metadata come out of every form, and of the image nothing is read.
 func TestReadBinpkgMetadata(t *testing.T) {
-	long := strings.Repeat("x", maxMetadataValue+1)
+	long, ebuild := strings.Repeat("x", maxMetadataValue+1), strings.Repeat("a-crate@1.0.0\n", 100_000)
 	metadata := tarOf(t, member{name: "metadata/SLOT", data: "0/2\n"}, member{name: "metadata/USE", data: "a b"},
-		member{name: "metadata/environment.bz2", data: long}, member{name: "metadata/LAST", data: "\n\n"})
-	want := map[string]string{"SLOT": "0/2", "USE": "a b", "LAST": "\n"}
+		member{name: "metadata/environment.bz2", data: long}, member{name: "metadata/x-1.ebuild", data: ebuild},
+		member{name: "metadata/LAST", data: "\n\n"})
+	want := map[string]string{"SLOT": "0/2", "USE": "a b", "LAST": "\n", "x-1.ebuild": strings.TrimSuffix(ebuild, "\n")}
 	junk := []byte("\x1f\x8bno gzip at all")
 	cases := map[string][]byte{
 		"gpkg":       gpkgOf(t, "", metadata, junk),
 		"gpkg, zstd": gpkgOf(t, ".zst", zstandard(t, metadata), junk),
 		"xpak": xpakOf(gzipped(t, tarOf(t, member{name: "./usr/a", data: "x"})), [][2]string{
-			{"SLOT", "0/2\n"}, {"USE", "a b"}, {"environment.bz2", long}, {"LAST", "\n\n"},
+			{"SLOT", "0/2\n"}, {"USE", "a b"}, {"environment.bz2", long}, {"x-1.ebuild", ebuild}, {"LAST", "\n\n"},
 		}...),
 	}
 	for _, program := range []string{"xz", "lz4", "lzip", "lzop"} {
