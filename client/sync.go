@@ -98,7 +98,7 @@ func (e *Emerge) rootCopy(sys *system) (*rootCopy, error) {
 		dir: cmp.Or(e.CacheDir, "/var/cache/lantage"), identity: identity, chost: sys.chost,
 		rules: rootfs.Rules{
 			Root: "/", Repos: sys.repoLocations(), Include: e.Copy, Exclude: e.NoCopy,
-			Skip: []string{sys.pkgdir, sys.distdir},
+			Skip: []string{sys.pkgdir, sys.distdir}, Own: sys.ownRepos(), Text: withoutCredentials,
 		},
 	}
 	if text, err := os.ReadFile(filepath.Join(c.dir, kernelName)); err == nil {
