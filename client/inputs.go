@@ -2,9 +2,11 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -12,9 +14,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"lantage/archive"
 	"lantage/gentoo"
+	"lantage/rootfs"
 )
 
 // inputs packs the configuration that a job is built with.
@@ -24,10 +28,13 @@ type inputs struct {
 	warn  func(format string, args ...any)
 	none  bool // the builder has the configuration, in its copy of this machine's root
 
-	resolved map[string][]byte // files, by their path without links, whose text goes in another form
+	resolved map[string][]byte // files, by their path without links, in which native flags are written out
 
 	profiles []gentoo.Profile // that make.profile stands for
 	overlays []overlay        // repositories that are sent as well
+
+	sent func(sentFile)         // is told of each file; nil: nobody wants to know
+	left func(path, why string) // likewise of what is not sent
 
 	portage    string // root's etc/portage, without links
 	profileDir bool   // make.profile is a directory
@@ -104,9 +111,11 @@ func (in *inputs) addResolved() error {
 			return within(path, o.real())
 		}))
 		if !sent {
-			if err := in.w.AddBytes(resolvedDir+path, in.resolved[path], 0o644); err != nil {
+			text := withoutCredentials(in.resolved[path])
+			if err := in.w.AddBytes(resolvedDir+path, text, 0o644); err != nil {
 				return err
 			}
+			in.tell(path, int64(len(text)), in.note(path, !bytes.Equal(text, in.resolved[path])))
 		}
 	}
 	return nil
@@ -115,32 +124,116 @@ func (in *inputs) addResolved() error {
 // resolvedDir is where in the inputs those files are, by their paths.
 const resolvedDir = "resolved"
 
-// addText adds a file with another text.
-func (in *inputs) addText(name, path string, info fs.FileInfo) error {
-	text := in.resolved[path]
-	return in.w.AddReader(name, int64(len(text)), info.Mode(), info.ModTime(), bytes.NewReader(text))
+// otherText is the text with which a file goes, if that is another one than it has: native flags are written out, and there are no
+// credentials in it. path is without links.
+func (in *inputs) otherText(path string, file io.Reader, size int64) (text []byte, note string, err error) {
+	content, native := in.resolved[path]
+	if !native {
+		if size > rootfs.MaxText {
+			return nil, "", nil
+		}
+		if content, err = io.ReadAll(io.LimitReader(file, rootfs.MaxText)); err != nil {
+			return nil, "", err
+		}
+	}
+	text = withoutCredentials(content)
+	blanked := !bytes.Equal(text, content)
+	if !native && !blanked {
+		return nil, "", nil
+	}
+	return text, in.note(path, blanked), nil
 }
 
-// addTree adds what keep wants of the directory root as name, with the other text of those files that have one. dir is its path
-// without links.
+// note says in which way a file goes with another text.
+func (in *inputs) note(path string, blanked bool) string {
+	var notes []string
+	if in.resolved[path] != nil {
+		notes = append(notes, "native flags written out")
+	}
+	if blanked {
+		notes = append(notes, rootfs.Blanked)
+	}
+	return strings.Join(notes, ", ")
+}
+
+// sentFile is one file that leaves this machine.
+type sentFile struct {
+	path string
+	size int64
+	note string // in which way it goes with another text
+}
+
+func (in *inputs) tell(path string, size int64, note string) {
+	if in.sent != nil {
+		in.sent(sentFile{path, size, note})
+	}
+}
+
+// leave tells that a file stays here, if there is a reason for that.
+func (in *inputs) leave(path, why string) bool {
+	if why != "" && in.left != nil {
+		in.left(path, why)
+	}
+	return why != ""
+}
+
+// otherFile is a file of a tree that goes with another text.
+type otherFile struct {
+	info fs.FileInfo
+	text []byte
+}
+
+// addTree adds what keep wants of the directory root as name, but no secrets, and with the other text of those files that have one.
+// dir is its path without links.
 func (in *inputs) addTree(ctx context.Context, root *os.Root, dir, name string, keep func(string, fs.FileInfo) bool) error {
-	texts := map[string]fs.FileInfo{}
+	others := map[string]otherFile{}
+	var unread error
 	err := in.w.AddTree(ctx, root, ".", name, func(rel string, fi fs.FileInfo) bool {
-		if !keep(rel, fi) {
+		at := filepath.Join(dir, rel)
+		if in.leave(at, secretName(at)) || !keep(rel, fi) {
 			return false
 		}
-		if in.resolved[filepath.Join(dir, rel)] != nil {
-			texts[rel] = fi
-			return false
+		if !fi.Mode().IsRegular() {
+			return true
 		}
-		return true
+		text, note, err := in.otherTextBelow(root, rel, at, fi)
+		if err != nil && unread == nil {
+			unread = err
+		}
+		if text == nil {
+			in.tell(at, fi.Size(), "")
+			return err == nil
+		}
+		in.tell(at, int64(len(text)), note)
+		others[rel] = otherFile{fi, text}
+		return false
 	})
-	for _, rel := range slices.Sorted(maps.Keys(texts)) {
-		if err == nil {
-			err = in.addText(path.Join(name, rel), filepath.Join(dir, rel), texts[rel])
+	if err == nil {
+		err = unread
+	}
+	for _, rel := range slices.Sorted(maps.Keys(others)) {
+		if o := others[rel]; err == nil {
+			err = in.w.AddReader(path.Join(name, rel), int64(len(o.text)), o.info.Mode(), o.info.ModTime(), bytes.NewReader(o.text))
 		}
 	}
 	return err
+}
+
+func (in *inputs) otherTextBelow(root *os.Root, rel, at string, fi fs.FileInfo) ([]byte, string, error) {
+	file, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // what was a file may be a fifo now
+	if err != nil {
+		return nil, "", err
+	}
+	defer file.Close()
+	return in.otherText(at, file, fi.Size())
+}
+
+// secretName says why a file or directory stays here whatever is in it, or "".
+func secretName(path string) string {
+	if rootfs.SecretName(filepath.Base(path)) {
+		return "a secret"
+	}
+	return ""
 }
 
 const profileName = "make.profile"
@@ -165,7 +258,7 @@ func (in *inputs) addDir(ctx context.Context, dir, name string, via []string) er
 	var links []string
 	err = in.addTree(ctx, root, dir, name, func(rel string, fi fs.FileInfo) bool {
 		switch {
-		case in.leftOut(filepath.Join(dir, rel)):
+		case in.leave(filepath.Join(dir, rel), in.leftOut(filepath.Join(dir, rel))):
 			return false
 		case fi.Mode().Type() == fs.ModeSymlink:
 			links = append(links, rel)
@@ -197,7 +290,7 @@ func (in *inputs) addLink(ctx context.Context, link, name string, via []string) 
 		in.warn("%s leads to %s, outside /etc/portage and the repositories, so the builder does not get it",
 			link, target)
 		return nil
-	case in.leftOut(target):
+	case in.leave(target, cmp.Or(secretName(target), in.leftOut(target))):
 		return nil
 	case slices.ContainsFunc(via, func(dir string) bool { return within(dir, target) }):
 		in.warn("%s leads round in a circle, so the builder does not get it", link)
@@ -210,17 +303,33 @@ func (in *inputs) addLink(ctx context.Context, link, name string, via []string) 
 	switch {
 	case info.IsDir():
 		return in.addDir(ctx, target, name, via)
-	case in.resolved[target] != nil:
-		return in.addText(name, target, info)
 	case info.Mode().IsRegular():
-		file, err := os.Open(target)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		return in.w.AddFile(name, file)
+		return in.addFile(name, link, target)
 	}
 	return nil
+}
+
+// addFile adds the file that a link leads to.
+func (in *inputs) addFile(name, link, target string) error {
+	file, err := os.Open(target)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	text, note, err := in.otherText(target, file, info.Size())
+	switch {
+	case err != nil:
+		return err
+	case text != nil:
+		in.tell(link, int64(len(text)), note)
+		return in.w.AddReader(name, int64(len(text)), info.Mode(), info.ModTime(), bytes.NewReader(text))
+	}
+	in.tell(link, info.Size(), "")
+	return in.w.AddFile(name, file)
 }
 
 func (in *inputs) mayFollow(target string) bool {
@@ -234,16 +343,22 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// leftOut reports whether a file is never sent: what leads to profiles, which means nothing elsewhere; keys; and what is no
-// configuration, as Portage itself does not read it.
-func (in *inputs) leftOut(file string) bool {
+// leftOut says why a file is never sent, or "": what leads to profiles means nothing elsewhere; keys are secrets; and what Portage
+// itself does not read is no configuration.
+func (in *inputs) leftOut(file string) string {
 	if rel, err := filepath.Rel(in.portage, file); err == nil {
 		top, _, _ := strings.Cut(rel, "/")
-		if top == "gnupg" || rel == profileName+"/parent" || top == profileName && !in.profileDir {
-			return true
+		switch {
+		case top == "gnupg":
+			return "a secret"
+		case rel == profileName+"/parent" || top == profileName && !in.profileDir:
+			return "the job names the profile"
 		}
 	}
-	return noContent(filepath.Base(file))
+	if noContent(filepath.Base(file)) {
+		return "Portage does not read it"
+	}
+	return ""
 }
 
 // noContent reports whether a name is one of those that tools leave beside the files that people write.

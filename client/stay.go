@@ -22,6 +22,7 @@ type staying struct {
 type home struct {
 	local, remote []gentoo.Pattern // what the user wants here, or on a builder
 	repos         []gentoo.Repo
+	configRoot    string
 	facts         map[gentoo.CPV]facts
 }
 
@@ -81,6 +82,9 @@ func (h *home) why(p gentoo.Package) string {
 	}
 	if !known || f.Error != "" {
 		return "Portage does not tell how it would be built, so that what comes could not be compared" + prefixed(": ", oneLine(f.Error, 200))
+	}
+	if file := h.secretInput(p, f); file != "" {
+		return "there is a password or a key in " + file + ", which does not leave this machine"
 	}
 	if matching(h.remote, p, f) >= 0 {
 		return ""

@@ -55,7 +55,7 @@ func (s *Sync) run(ctx context.Context) error {
 		return err
 	}
 	if s.ShowInputs {
-		in, err := c.rules.Inputs(ctx)
+		in, err := c.rules.Inputs(ctx, nil)
 		if err != nil {
 			return err
 		}

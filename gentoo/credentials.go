@@ -90,11 +90,11 @@ var credentialRules = []credentialRule{
 	},
 	{ // --http-password=value
 		[]string{"pass", "secret", "token", "key", "bearer", "cookie", "credential"},
-		regexp.MustCompile(`(?i)(?:^|[\s"'])--(?:[\w-]*` + secretWord + `|(?:[\w-]*-)?(?:pass|bearer|cookie))=` + quotedOr + bare),
+		regexp.MustCompile(`(?i)(?:^|[\s"'=])--(?:[\w-]*` + secretWord + `|(?:[\w-]*-)?(?:pass|bearer|cookie))=` + quotedOr + bare),
 	},
 	{ // --password value
 		[]string{"--"},
-		regexp.MustCompile(`(?i)(?:^|[\s"'])--(?:(?:https?|ftp|proxy|all-proxy|tls|proxy-tls)-?)?(?:passwo?r?d|pass|oauth2-bearer|cookie|token)` +
+		regexp.MustCompile(`(?i)(?:^|[\s"'=])--(?:(?:https?|ftp|proxy|all-proxy|tls|proxy-tls)-?)?(?:passwo?r?d|pass|oauth2-bearer|cookie|token)` +
 			`[ \t]+` + quotedOr + `((?:\\[^\s"']|[^\s"'\\-])(?:\\[^\s"']|[^\s"'\\])*))`),
 	},
 	{ // --user name:password, and curl's -u

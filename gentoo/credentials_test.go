@@ -46,6 +46,7 @@ var credentialTexts = []struct{ text, want string }{
 	{`FETCHCOMMAND="curl -H \"Authorization: Bearer hush\$hush\" x"`, `FETCHCOMMAND="curl -H \"Authorization: \" x"`},
 	{`FETCHCOMMAND="aria2c --http-passwd=hush --rpc-secret=hush -o f"`, `FETCHCOMMAND="aria2c --http-passwd= --rpc-secret= -o f"`},
 	{`FETCHCOMMAND="sshfetch --password hush --password \$PW"`, `FETCHCOMMAND="sshfetch --password  --password \$PW"`},
+	{"EXTRA_ECONF=--with-password=hush --x", "EXTRA_ECONF=--with-password= --x"},
 	{"export GITHUB_TOKEN=hush\n", "export GITHUB_TOKEN=\n"},
 	{"RSYNC_PASSWORD='hush hush'\n", "RSYNC_PASSWORD=''\n"},
 	{"RSYNC_PASSWORD=\"hu\\\"hush\"\n", "RSYNC_PASSWORD=\"\"\n"},

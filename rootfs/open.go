@@ -43,7 +43,7 @@ func (o *Opener) Open(e *Entry) (*Content, error) {
 	c := &Content{f, f}
 	now := Entry{Path: e.Path}
 	now.set(st)
-	if now.Size <= maxText && o.m.isWritten(e.Path) {
+	if now.Size <= MaxText && o.m.isWritten(e.Path) {
 		text, other, err := o.m.textOf(f)
 		if err != nil {
 			f.Close()

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxText is the size up to which a file is taken for a text that somebody may have written.
-const maxText = 1 << 20
+// MaxText is the size up to which a file is taken for a text that somebody may have written.
+const MaxText = 1 << 20
 
 // blank looks whether a file goes with another text, and has its entry say so then. One that changes after this is noticed when it is
 // sent, as the text is made anew from what is read then.
 func (w *walker) blank(d *dir, name string, f *found) error {
-	if f.Size == 0 || f.Size > maxText {
+	if f.Size == 0 || f.Size > MaxText {
 		return nil
 	}
 	fd, err := openat(d.fd, name, unix.O_NONBLOCK)
@@ -40,13 +40,13 @@ func (w *walker) blank(d *dir, name string, f *found) error {
 	return nil
 }
 
-// textOf is what goes of an open file of at most maxText bytes, and whether that is another text than it has.
+// textOf is what goes of an open file of at most MaxText bytes, and whether that is another text than it has.
 func (m *ruler) textOf(f *os.File) (text []byte, other bool, err error) {
-	content, err := io.ReadAll(io.LimitReader(f, maxText+1))
+	content, err := io.ReadAll(io.LimitReader(f, MaxText+1))
 	if err != nil {
 		return nil, false, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
-	if len(content) > maxText {
+	if len(content) > MaxText {
 		return nil, false, fmt.Errorf("%s: %w", f.Name(), ErrChanged)
 	}
 	text = m.text(content)

@@ -27,7 +27,7 @@ func TestText(t *testing.T) {
 	} {
 		check(t, os.WriteFile(filepath.Join(root, p), []byte("of "+p+": hush\n"), 0o644))
 	}
-	check(t, os.WriteFile(filepath.Join(root, "etc/large"), bytes.Repeat([]byte("hush"), maxText/4+1), 0o644))
+	check(t, os.WriteFile(filepath.Join(root, "etc/large"), bytes.Repeat([]byte("hush"), MaxText/4+1), 0o644))
 	check(t, os.Truncate(filepath.Join(root, "etc/nothing"), 0))
 	r := Rules{
 		Root: root, Repos: []string{"/var/db/repos/gentoo", "/var/db/repos/mine"}, Own: []string{"/var/db/repos/mine"},
@@ -79,7 +79,7 @@ func TestTextChanges(t *testing.T) {
 		"a secret goes":    {"xhush5", "x12345"},
 		"another text":     {"xhush5", "yhush5"},
 		"the same":         {"xhush5", "xhush5"},
-		"it grows too big": {"xhush5", strings.Repeat("hush", maxText)},
+		"it grows too big": {"xhush5", strings.Repeat("hush", MaxText)},
 	} {
 		root := t.TempDir()
 		p := filepath.Join(root, "etc/f")
