@@ -17,10 +17,10 @@ func WithoutCredentials(text string) string {
 	}
 	for { // what is taken may have parted what is a credential as well
 		spans := urlCredentials(text)
-		lower := strings.ToLower(text)
-		for _, r := range credentialRules {
-			if slices.ContainsFunc(r.hints, func(hint string) bool { return strings.Contains(lower, hint) }) {
-				spans = append(spans, r.find(text)...)
+		lower := lowerASCII(text)
+		for i := range credentialRules {
+			for _, near := range credentialRules[i].near(lower) {
+				spans = append(spans, credentialRules[i].find(text, near)...)
 			}
 		}
 		if len(spans) == 0 {
@@ -50,24 +50,74 @@ func without(text string, spans []span) string {
 
 // credentialRule finds credentials that follow a name.
 type credentialRule struct {
-	hints []string       // one of them is in each text that the rule matches, as lower case letters: looking for them is quick
+	hints []string       // one of them is in each match, as lower case letters: looking for them is quick
+	whole bool           // a match may be long
 	re    *regexp.Regexp // each of its groups that takes part is a credential, unless it refers to a variable
 }
 
-func (r *credentialRule) find(text string) (spans []span) {
-	for _, m := range r.re.FindAllStringSubmatchIndex(text, -1) {
+func (r *credentialRule) find(text string, near span) (spans []span) {
+	for _, m := range r.re.FindAllStringSubmatchIndex(text[near.start:near.end], -1) {
 		for i := 2; i < len(m); i += 2 {
-			if m[i] < m[i+1] && !reference(text[m[i]:m[i+1]]) {
-				spans = append(spans, span{m[i], m[i+1]})
+			if s := (span{near.start + m[i], near.start + m[i+1]}); m[i] < m[i+1] && !reference(text[s.start:s.end]) {
+				spans = append(spans, s)
 			}
 		}
 	}
 	return spans
 }
 
+// afterHint is how much of a text a match may take behind the line of its hint.
+const afterHint = 512
+
+// near are the parts of a text in which there can be matches, in order.
+func (r *credentialRule) near(lower string) (parts []span) {
+	for _, hint := range r.hints {
+		line := span{0, -1} // that the last hint was in
+		for at := 0; ; {
+			i := strings.Index(lower[at:], hint)
+			if i < 0 {
+				break
+			}
+			if r.whole {
+				return []span{{0, len(lower)}}
+			}
+			at += i + len(hint)
+			if at <= line.end {
+				continue
+			}
+			line = span{strings.LastIndexByte(lower[:at], '\n') + 1, len(lower)}
+			if n := strings.IndexByte(lower[at:], '\n'); n >= 0 {
+				line.end = at + n
+			}
+			parts = append(parts, span{line.start, min(len(lower), line.end+afterHint)})
+		}
+	}
+	slices.SortFunc(parts, func(a, b span) int { return cmp.Compare(a.start, b.start) })
+	joined := parts[:0]
+	for _, p := range parts {
+		if n := len(joined); n > 0 && p.start <= joined[n-1].end {
+			joined[n-1].end = max(joined[n-1].end, p.end)
+		} else {
+			joined = append(joined, p)
+		}
+	}
+	return joined
+}
+
+// lowerASCII is a text with small letters, of the same length.
+func lowerASCII(text string) string {
+	b := []byte(text)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
 // Parts of the rules.
 const (
-	secretWord = `(?:passwo?r?d|passphrase|secret|token|api[_-]?key|access[_-]?key|credentials?)`
+	secretWord = `(?:passwo?r?d|passphrase|secret|token|api[_-]?key|access[_-]key|credentials?)`
 	secretName = `(?:(?:\w[\w.-]*)?` + secretWord + `|(?:\w[\w.-]*[_.-])?pass|_auth)`
 	// a value in quotation marks, which in a value that itself is quoted are escaped; or a bare word
 	quotedOr = `(?:\\"([^"\n]*?)\\"|"((?:[^"\\]|\\.)*)"|'([^']*)'|`
@@ -75,51 +125,62 @@ const (
 	bareItem = `((?:\\[^\s"']|\$\{[^}\s]*\}|[^\s"'\\&,;)\]}])+))` // in a list
 )
 
+var assignmentHints = []string{
+	"pass", "secret", "token", "credential", "_auth", "api_key", "api-key", "apikey", "access_key", "access-key",
+}
+
 var credentialRules = []credentialRule{
 	{ // NAME=value, as shells and env.d have it
-		[]string{"pass", "secret", "token", "key", "credential", "_auth"},
+		assignmentHints, false,
 		regexp.MustCompile(`(?im)^[ \t;#]*(?:(?:export|local|readonly|set|declare(?:[ \t]+-\w+)*)[ \t]+)?` + secretName + `\+?=` + quotedOr + bare),
 	},
 	{ // name = value to the end of the line, as ini files have it
-		[]string{"pass", "secret", "token", "key", "credential", "_auth"},
-		regexp.MustCompile(`(?im)^[ \t;#]*` + secretName + `(?:[ \t]+=[ \t]*|=[ \t]+)([^=\s][^\n]*)`),
+		assignmentHints, false,
+		regexp.MustCompile(`(?im)^[ \t;#]*` + secretName + `(?:[ \t]+=[ \t]*|=[ \t]+)([^=>\s][^\n]*)`),
 	},
 	{ // within a line: mount options, queries of URLs
-		[]string{"pass", "secret", "token", "key", "credential", "_auth"},
-		regexp.MustCompile(`(?i)[\s,;&?"']` + secretName + `=` + quotedOr + bareItem),
+		assignmentHints, false,
+		regexp.MustCompile(`(?im)(?:^|[\s,;&?"'])` + secretName + `=` + quotedOr + bareItem),
 	},
 	{ // --http-password=value
-		[]string{"pass", "secret", "token", "key", "bearer", "cookie", "credential"},
+		append([]string{"bearer", "cookie"}, assignmentHints...), false,
 		regexp.MustCompile(`(?i)(?:^|[\s"'=])--(?:[\w-]*` + secretWord + `|(?:[\w-]*-)?(?:pass|bearer|cookie))=` + quotedOr + bare),
 	},
 	{ // --password value
-		[]string{"--"},
+		[]string{"pass", "bearer", "cookie", "token"},
+		false,
 		regexp.MustCompile(`(?i)(?:^|[\s"'=])--(?:(?:https?|ftp|proxy|all-proxy|tls|proxy-tls)-?)?(?:passwo?r?d|pass|oauth2-bearer|cookie|token)` +
 			`[ \t]+` + quotedOr + `((?:\\[^\s"']|[^\s"'\\-])(?:\\[^\s"']|[^\s"'\\])*))`),
 	},
 	{ // --user name:password, and curl's -u
-		[]string{"user", "curl"},
+		[]string{"-user", "curl"},
+		false,
 		regexp.MustCompile(`(?i)(?:--(?:proxy-)?user[= \t]+|\bcurl\b[^\n]*?[ \t]-u[ \t]*)(?:\\?["'])?[^\s:"'\\]*:((?:\\[^\s"']|[^\s"'\\])+)`),
 	},
 	{ // header: value
 		[]string{"authorization", "cookie", "x-", "-token"},
+		false,
 		regexp.MustCompile(`(?i)\b(?:authorization|cookie|x-[\w-]*(?:token|key|secret|auth)[\w-]*|[\w-]+-token)[ \t]*:[ \t]*` +
 			`((?:\\[^"'\s]|[^"'\\\s])(?:\\[^"'\n]|[^"'\\\n])*)`),
 	},
 	{ // proxy=user:password@host, without a scheme
 		[]string{"proxy"},
+		false,
 		regexp.MustCompile(`(?i)proxy["']?(?:[ \t]*=[ \t]*|[ \t]+)(?:\\?["'])?([^\s"'/@:\\]+:[^\s"'@/][^\s"'@]*@)`),
 	},
 	{ // netrc(5)
 		[]string{"login"},
+		false,
 		regexp.MustCompile(`(?i)\blogin\s+\S+\s+(?:account\s+\S+\s+)?password\s+(\S+)`),
 	},
 	{ // private keys, to the end of the text where the key's is missing
 		[]string{"private key"},
+		true,
 		regexp.MustCompile(`(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:.*?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|.*))`),
 	},
 	{
-		[]string{"gh", "glpat-", "xox", "akia", "age-secret-key-"},
+		[]string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "akia", "age-secret-key-"},
+		false,
 		regexp.MustCompile(`\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}` +
 			`|AGE-SECRET-KEY-1[0-9A-Z]+)`),
 	},
@@ -127,13 +188,15 @@ var credentialRules = []credentialRule{
 
 var (
 	variablesRE = regexp.MustCompile(`^(?:\\?\$(?:\w+|\{\w+\})[:/@.,_-]?)+$|^%\(\w+\)s$`)
+	// a statement of a program, such as a patch has them
+	statementRE = regexp.MustCompile(`^[A-Za-z_][\w.>-]*(?:\(.*\);?|;)$`)
 	// an expansion that takes a variable apart, unless it has a default: that is a value
 	expansionRE = regexp.MustCompile(`^\\?\$\{[!#]?\w+(?:\[[^\]]*\])?(?:[#%/^,@}]|:\s*[\d$-]?[\d$])`)
 )
 
 // reference reports whether a value is none, but says where it comes from: a variable, the output of a command, a list of words.
 func reference(value string) bool {
-	return variablesRE.MatchString(value) || expansionRE.MatchString(value) || strings.HasPrefix(value, "$(") ||
+	return variablesRE.MatchString(value) || statementRE.MatchString(value) || expansionRE.MatchString(value) || strings.HasPrefix(value, "$(") ||
 		strings.HasPrefix(value, "`") || strings.HasPrefix(value, "(")
 }
 

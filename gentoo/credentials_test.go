@@ -1,6 +1,7 @@
 package gentoo
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,7 @@ var credentialTexts = []struct{ text, want string }{
 	{`FETCHCOMMAND="aria2c --http-passwd=hush --rpc-secret=hush -o f"`, `FETCHCOMMAND="aria2c --http-passwd= --rpc-secret= -o f"`},
 	{`FETCHCOMMAND="sshfetch --password hush --password \$PW"`, `FETCHCOMMAND="sshfetch --password  --password \$PW"`},
 	{"EXTRA_ECONF=--with-password=hush --x", "EXTRA_ECONF=--with-password= --x"},
+	{"http_password=a&hush,hush\n", "http_password=\n"},
 	{"export GITHUB_TOKEN=hush\n", "export GITHUB_TOKEN=\n"},
 	{"RSYNC_PASSWORD='hush hush'\n", "RSYNC_PASSWORD=''\n"},
 	{"RSYNC_PASSWORD=\"hu\\\"hush\"\n", "RSYNC_PASSWORD=\"\"\n"},
@@ -72,6 +74,8 @@ var credentialTexts = []struct{ text, want string }{
 	{"[[ $token = $secret || $token == x ]]", "[[ $token = $secret || $token == x ]]"},
 	{"password\trequired pam_unix.so try_first_pass", "password\trequired pam_unix.so try_first_pass"},
 	{"SRC_URI=\"mirror://gnu/x.tar.gz https://h/x@1.tar -> x.tar\"", "SRC_URI=\"mirror://gnu/x.tar.gz https://h/x@1.tar -> x.tar\""},
+	{"    password = xstrdup(v);\n    token = next;\n    password => 'x',\n", "    password = xstrdup(v);\n    token = next;\n    password => 'x',\n"},
+	{"OLDPWD=/x\n<a accesskey=\"n\">", "OLDPWD=/x\n<a accesskey=\"n\">"},
 	{"a\x00password=hush\n", "a\x00password=hush\n"},
 	{"", ""},
 }
@@ -104,12 +108,13 @@ func TestCredentialRulesNeeded(t *testing.T) {
 func TestCredentialHints(t *testing.T) {
 	for _, r := range credentialRules {
 		for _, c := range credentialTexts {
-			lower, hinted := strings.ToLower(c.text), false
-			for _, hint := range r.hints {
-				hinted = hinted || strings.Contains(lower, hint)
+			text := strings.Repeat("a line\n", 200) + c.text + strings.Repeat("\na line", 200)
+			var near []span
+			for _, part := range r.near(lowerASCII(text)) {
+				near = append(near, r.find(text, part)...)
 			}
-			if !hinted && len(r.find(c.text)) > 0 {
-				t.Errorf("%q has no hint of %s", c.text, r.re)
+			if all := r.find(text, span{0, len(text)}); !slices.Equal(all, near) {
+				t.Errorf("of %q the rule %s finds %v, and with hints %v", c.text, r.re, all, near)
 			}
 		}
 	}
