@@ -254,7 +254,7 @@ loop:
 			end = i
 			break loop
 		case c == '$' && i+1 < len(text) && text[i+1] == '{': // an expansion is one character of the word
-			if n := strings.IndexByte(text[i:], '}'); n > 0 && strings.IndexAny(text[i:i+n], " \t\n\"") < 0 {
+			if n := strings.IndexByte(text[i:], '}'); n > 0 && !strings.ContainsAny(text[i:i+n], " \t\n\"") {
 				i += n
 			}
 		case (c == '/' || c == '?' || c == '#') && authority < 0:
