@@ -10,7 +10,7 @@ import (
 // WithoutCredentials returns a text of a configuration without the credentials in it: of a URL user:password@, which proxies may have
 // without a scheme, too; values of options that are passwords, and of headers that authorise; what is assigned to names such as
 // GITHUB_TOKEN; private keys; and tokens of known form. Everything else is as it was, so that a text without credentials comes back
-// as it is. Where a variable stands in the place of a credential nothing is taken: it is no secret. A text with NUL in it is none.
+// as it is. A credential that is a word of its own leaves a dash. Where a variable stands in the place of a credential nothing is taken: it is no secret. A text with NUL in it is none.
 func WithoutCredentials(text string) string {
 	if strings.IndexByte(text, 0) >= 0 {
 		return text
@@ -33,19 +33,31 @@ func WithoutCredentials(text string) string {
 // span is a part of a text.
 type span struct{ start, end int }
 
+// blank stands in the place of a credential that is a word of its own, as another word would be taken for it then.
+const blank = "-"
+
 // without is a text without these parts.
 func without(text string, spans []span) string {
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.start, b.start) })
 	var b strings.Builder
 	at := 0
 	for _, s := range spans {
-		if s.start > at {
+		if s.start >= at {
 			b.WriteString(text[at:s.start])
+			if ownWord(text, s) {
+				b.WriteString(blank)
+			}
 		}
 		at = max(at, s.end)
 	}
 	b.WriteString(text[at:])
 	return b.String()
+}
+
+// ownWord reports whether a part of a text is a word that follows another one.
+func ownWord(text string, s span) bool {
+	return s.start > 0 && strings.IndexByte(" \t\n", text[s.start-1]) >= 0 &&
+		(s.end == len(text) || strings.IndexByte(" \t\r\n\"'\\,;", text[s.end]) >= 0)
 }
 
 // credentialRule finds credentials that follow a name.
@@ -58,7 +70,7 @@ type credentialRule struct {
 func (r *credentialRule) find(text string, near span) (spans []span) {
 	for _, m := range r.re.FindAllStringSubmatchIndex(text[near.start:near.end], -1) {
 		for i := 2; i < len(m); i += 2 {
-			if s := (span{near.start + m[i], near.start + m[i+1]}); m[i] < m[i+1] && !reference(text[s.start:s.end]) {
+			if s := (span{near.start + m[i], near.start + m[i+1]}); m[i] < m[i+1] && text[s.start:s.end] != blank && !reference(text[s.start:s.end]) {
 				spans = append(spans, s)
 			}
 		}
@@ -140,7 +152,11 @@ var credentialRules = []credentialRule{
 	},
 	{ // within a line: mount options, queries of URLs
 		assignmentHints, false,
-		regexp.MustCompile(`(?im)(?:^|[\s,;&?"'])` + secretName + `=` + quotedOr + bareItem),
+		regexp.MustCompile(`(?im)(?:^|[\s,;&?"':])` + secretName + `=` + quotedOr + bareItem),
+	},
+	{ // name: value, as YAML and JSON have it; but passwd: is a line of nsswitch.conf
+		assignmentHints, false,
+		regexp.MustCompile(`(?im)^[ \t"'{-]*(?:\w[\w.-]*)?(?:password|passphrase|secret|token|api[_-]?key|access[_-]key)["']?[ \t]*:[ \t]+` + quotedOr + bareItem),
 	},
 	{ // --http-password=value
 		append([]string{"bearer", "cookie"}, assignmentHints...), false,
@@ -152,10 +168,11 @@ var credentialRules = []credentialRule{
 		regexp.MustCompile(`(?i)(?:^|[\s"'=])--(?:(?:https?|ftp|proxy|all-proxy|tls|proxy-tls)-?)?(?:passwo?r?d|pass|oauth2-bearer|cookie|token)` +
 			`[ \t]+` + quotedOr + `((?:\\[^\s"']|[^\s"'\\-])(?:\\[^\s"']|[^\s"'\\])*))`),
 	},
-	{ // --user name:password, and curl's -u
-		[]string{"-user", "curl"},
+	{ // --user name:password, curl's -u, lftp's -u with a comma, sshpass
+		[]string{"-user", "curl", "lftp", "sshpass"},
 		false,
-		regexp.MustCompile(`(?i)(?:--(?:proxy-)?user[= \t]+|\bcurl\b[^\n]*?[ \t]-u[ \t]*)(?:\\?["'])?[^\s:"'\\]*:((?:\\[^\s"']|[^\s"'\\])+)`),
+		regexp.MustCompile(`(?i)(?:(?:--(?:proxy-)?user[= \t]+|\bcurl\b[^\n]*?[ \t]-u[ \t]*)(?:\\?["'])?[^\s:"'\\]*:|` +
+			`\blftp\b[^\n]*?[ \t]-u[ \t]*(?:\\?["'])?[^\s,"'\\]*,|\bsshpass[ \t]+-p[ \t]*(?:\\?["'])?)((?:\\[^\s"']|[^\s"'\\-])(?:\\[^\s"']|[^\s"'\\])*)`),
 	},
 	{ // header: value
 		[]string{"authorization", "cookie", "x-", "-token"},
