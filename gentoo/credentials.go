@@ -15,7 +15,7 @@ func WithoutCredentials(text string) string {
 	if strings.IndexByte(text, 0) >= 0 {
 		return text
 	}
-	for { // what is taken may have parted what is a credential as well
+	for range maxPasses { // what is taken may have parted what is a credential as well
 		spans := urlCredentials(text)
 		lower := lowerASCII(text)
 		for i := range credentialRules {
@@ -28,7 +28,11 @@ func WithoutCredentials(text string) string {
 		}
 		text = without(text, spans)
 	}
+	return "" // nobody has written that
 }
+
+// maxPasses is how often credentials may hide credentials.
+const maxPasses = 50
 
 // span is a part of a text.
 type span struct{ start, end int }
@@ -168,11 +172,16 @@ var credentialRules = []credentialRule{
 		regexp.MustCompile(`(?i)(?:^|[\s"'=])--(?:(?:https?|ftp|proxy|all-proxy|tls|proxy-tls)-?)?(?:passwo?r?d|pass|oauth2-bearer|cookie|token)` +
 			`[ \t]+` + quotedOr + `((?:\\[^\s"']|[^\s"'\\-])(?:\\[^\s"']|[^\s"'\\])*))`),
 	},
-	{ // --user name:password, curl's -u, lftp's -u with a comma, sshpass
-		[]string{"-user", "curl", "lftp", "sshpass"},
+	{ // --user name:password
+		[]string{"-user"},
 		false,
-		regexp.MustCompile(`(?i)(?:(?:--(?:proxy-)?user[= \t]+|\bcurl\b[^\n]*?[ \t]-u[ \t]*)(?:\\?["'])?[^\s:"'\\]*:|` +
-			`\blftp\b[^\n]*?[ \t]-u[ \t]*(?:\\?["'])?[^\s,"'\\]*,|\bsshpass[ \t]+-p[ \t]*(?:\\?["'])?)((?:\\[^\s"']|[^\s"'\\-])(?:\\[^\s"']|[^\s"'\\])*)`),
+		regexp.MustCompile(`(?i)--(?:proxy-)?user[= \t]+(?:\\?["'])?[^\s:"'\\]*:((?:\\[^\s"']|[^\s"'\\])+)`),
+	},
+	{ // likewise curl's -u, lftp's with a comma, and sshpass
+		[]string{"curl", "lftp", "sshpass"},
+		false,
+		regexp.MustCompile(`(?i)(?:[ \t]-u[ \t]*(?:\\?["'])?[^\s:,"'\\]*[:,]|\bsshpass[ \t]+-p[ \t]*(?:\\?["'])?)` +
+			`((?:\\[^\s"']|[^\s"'\\-])(?:\\[^\s"']|[^\s"'\\])*)`),
 	},
 	{ // header: value
 		[]string{"authorization", "cookie", "x-", "-token"},

@@ -131,6 +131,7 @@ func TestCredentialsInLargeText(t *testing.T) {
 		"lines":  strings.Repeat("CFLAGS=\"-O2 -pipe\" # the password is not here; see https://wiki.example/x@y\n", 20_000),
 		"one":    strings.Repeat("x", 1<<20),
 		"quotes": strings.Repeat("password=\"", 100_000),
+		"users":  strings.Repeat("lftp -u x,y", 20_000),
 		"urls":   strings.Repeat("://", 300_000),
 	} {
 		start := time.Now()
