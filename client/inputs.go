@@ -124,9 +124,9 @@ func (in *inputs) addResolved() error {
 // resolvedDir is where in the inputs those files are, by their paths.
 const resolvedDir = "resolved"
 
-// otherText is the text with which a file goes, if that is another one than it has: native flags are written out, and there are no
-// credentials in it. path is without links.
-func (in *inputs) otherText(path string, file io.Reader, size int64) (text []byte, note string, err error) {
+// sentText is the text with which a file goes: native flags are written out, and there are no credentials in it. nil: it is too large for
+// a text, and goes as it is. path is without links.
+func (in *inputs) sentText(path string, file io.Reader, size int64) (text []byte, note string, err error) {
 	content, native := in.resolved[path]
 	if !native {
 		if size > rootfs.MaxText {
@@ -137,11 +137,7 @@ func (in *inputs) otherText(path string, file io.Reader, size int64) (text []byt
 		}
 	}
 	text = withoutCredentials(content)
-	blanked := !bytes.Equal(text, content)
-	if !native && !blanked {
-		return nil, "", nil
-	}
-	return text, in.note(path, blanked), nil
+	return text, in.note(path, !bytes.Equal(text, content)), nil
 }
 
 // note says in which way a file goes with another text.
@@ -177,55 +173,26 @@ func (in *inputs) leave(path, why string) bool {
 	return why != ""
 }
 
-// otherFile is a file of a tree that goes with another text.
-type otherFile struct {
-	info fs.FileInfo
-	text []byte
-}
-
-// addTree adds what keep wants of the directory root as name, but no secrets, and with the other text of those files that have one.
-// dir is its path without links.
+// addTree adds what keep wants of the directory root as name, but no secrets. dir is its path without links.
 func (in *inputs) addTree(ctx context.Context, root *os.Root, dir, name string, keep func(string, fs.FileInfo) bool) error {
-	others := map[string]otherFile{}
-	var unread error
+	var failed error
 	err := in.w.AddTree(ctx, root, ".", name, func(rel string, fi fs.FileInfo) bool {
 		at := filepath.Join(dir, rel)
-		if in.leave(at, secretName(at)) || !keep(rel, fi) {
+		if failed != nil || in.leave(at, secretName(at)) || !keep(rel, fi) {
 			return false
 		}
 		if !fi.Mode().IsRegular() {
 			return true
 		}
-		text, note, err := in.otherTextBelow(root, rel, at, fi)
-		if err != nil && unread == nil {
-			unread = err
+		file, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // what was a file may be a fifo now
+		if err == nil {
+			err = in.addFile(path.Join(name, rel), at, at, file)
+			file.Close()
 		}
-		if text == nil {
-			in.tell(at, fi.Size(), "")
-			return err == nil
-		}
-		in.tell(at, int64(len(text)), note)
-		others[rel] = otherFile{fi, text}
+		failed = err
 		return false
 	})
-	if err == nil {
-		err = unread
-	}
-	for _, rel := range slices.Sorted(maps.Keys(others)) {
-		if o := others[rel]; err == nil {
-			err = in.w.AddReader(path.Join(name, rel), int64(len(o.text)), o.info.Mode(), o.info.ModTime(), bytes.NewReader(o.text))
-		}
-	}
-	return err
-}
-
-func (in *inputs) otherTextBelow(root *os.Root, rel, at string, fi fs.FileInfo) ([]byte, string, error) {
-	file, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // what was a file may be a fifo now
-	if err != nil {
-		return nil, "", err
-	}
-	defer file.Close()
-	return in.otherText(at, file, fi.Size())
+	return cmp.Or(failed, err)
 }
 
 // secretName says why a file or directory stays here whatever is in it, or "".
@@ -304,32 +271,36 @@ func (in *inputs) addLink(ctx context.Context, link, name string, via []string) 
 	case info.IsDir():
 		return in.addDir(ctx, target, name, via)
 	case info.Mode().IsRegular():
-		return in.addFile(name, link, target)
+		file, err := os.Open(target)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		return in.addFile(name, link, target, file)
 	}
 	return nil
 }
 
-// addFile adds the file that a link leads to.
-func (in *inputs) addFile(name, link, target string) error {
-	file, err := os.Open(target)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
+// addFile adds an open file. What goes is what was looked at, whatever becomes of the file meanwhile. shown is its path for people,
+// real without links.
+func (in *inputs) addFile(name, shown, real string, file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
-	text, note, err := in.otherText(target, file, info.Size())
-	switch {
-	case err != nil:
-		return err
-	case text != nil:
-		in.tell(link, int64(len(text)), note)
-		return in.w.AddReader(name, int64(len(text)), info.Mode(), info.ModTime(), bytes.NewReader(text))
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s was replaced while it was read", shown)
 	}
-	in.tell(link, info.Size(), "")
-	return in.w.AddFile(name, file)
+	text, note, err := in.sentText(real, file, info.Size())
+	if err != nil {
+		return err
+	}
+	if text == nil {
+		in.tell(shown, info.Size(), "")
+		return in.w.AddFile(name, file)
+	}
+	in.tell(shown, int64(len(text)), note)
+	return in.w.AddReader(name, int64(len(text)), info.Mode(), info.ModTime(), bytes.NewReader(text))
 }
 
 func (in *inputs) mayFollow(target string) bool {
