@@ -28,7 +28,7 @@ import (
 var version = "0.1-dev"
 
 // cli is the grammar. Lantage's own flags stand before the word emerge; all that follows it belongs to
-// emerge.
+// emerge, but for --show-inputs.
 type cli struct {
 	Builder    string   `help:"The builder: address, address:port, host name; or, of one on the LAN, its name, instance, or the beginning of its ID. It wins over discovery." placeholder:"NAME"`
 	Host       string   `hidden:"" env:"LANTAGE_HOST" placeholder:"HOST" help:"The builder's host name or address."`
@@ -45,11 +45,12 @@ type cli struct {
 	IgnoreCPU  bool     `name:"ignore-cpu" help:"Take builders whose CPU cannot run what this machine's flags ask for, too: for those who know better."`
 	Plain      bool     `help:"Do not encrypt, neither here nor on the builder (lantage serve --plain): for links that are private already."`
 	AcceptNew  bool     `env:"LANTAGE_ACCEPT_NEW" help:"Use a builder that was never met without a question. One whose key has changed is refused all the same."`
+	ShowInputs bool     `help:"Show what would leave this machine for a builder, with what stays and why, and send nothing. It may follow the word emerge, too."`
 	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
 
 	IgnoreRevisions bool `help:"Build on a builder's own base also where its ebuild repositories are in another state than this machine's."`
 
-	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own."`
+	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own, but for --show-inputs."`
 	Serve        serveCmd        `cmd:"" help:"Be a builder."`
 	ListBuilders listBuildersCmd `cmd:"" help:"Show the builders on the LAN."`
 	Sync         syncCmd         `cmd:"" help:"Bring a builder's copy of this machine's root up to date."`
@@ -83,9 +84,8 @@ type listBuildersCmd struct {
 }
 
 type syncCmd struct {
-	Full       bool `help:"Look at every file, also where nothing seems to have changed."`
-	ShowInputs bool `help:"Show what is copied and what is not, and copy nothing."`
-	Forget     bool `help:"Have the builder remove its copy."`
+	Full   bool `help:"Look at every file, also where nothing seems to have changed."`
+	Forget bool `help:"Have the builder remove its copy."`
 }
 
 type verifyCmd struct {
@@ -206,10 +206,27 @@ func (c *cli) where() client.Where {
 	return client.Where{Builder: c.Builder, Host: c.Host, Port: c.Port, Builders: c.Builders, Domains: c.Domains, Plain: c.Plain, AcceptNew: c.AcceptNew}
 }
 
+// withoutShowInputs takes the one word of ours out of emerge's arguments. It is no option of emerge's, and what somebody who forgets its
+// place would have merged is not merged.
+func withoutShowInputs(args []string) (rest []string, found bool) {
+	for i, a := range args {
+		switch {
+		case a == "--":
+			return append(rest, args[i:]...), found
+		case a == "--show-inputs":
+			found = true
+		default:
+			rest = append(rest, a)
+		}
+	}
+	return rest, found
+}
+
 // Run does what emerge does.
 func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	args, show := withoutShowInputs(e.Args)
 	return (&client.Emerge{
-		Args: e.Args, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback, IgnoreCPU: c.IgnoreCPU,
+		Args: args, ShowInputs: show || c.ShowInputs, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback, IgnoreCPU: c.IgnoreCPU,
 		Local: c.Local, Remote: c.Remote,
 		Verbose: c.Verbose, Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
 		IgnoreRevisions: c.IgnoreRevisions,
@@ -227,7 +244,7 @@ func (l *listBuildersCmd) Run(ctx context.Context, c *cli, io stdio) error {
 // Run brings the copy of this machine's root up to date.
 func (s *syncCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return (&client.Sync{
-		Where: c.where(), Copy: c.Copy, NoCopy: c.NoCopy, IgnoreCPU: c.IgnoreCPU, Full: s.Full, ShowInputs: s.ShowInputs, Forget: s.Forget,
+		Where: c.where(), Copy: c.Copy, NoCopy: c.NoCopy, IgnoreCPU: c.IgnoreCPU, Full: s.Full, ShowInputs: c.ShowInputs, Forget: s.Forget,
 		Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
 	}).Run(ctx)
 }

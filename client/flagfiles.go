@@ -102,7 +102,7 @@ func (f *flagFiles) add(name string, depth int, how reach) {
 func (f *flagFiles) leftOut(path string) bool {
 	rel, _ := strings.CutPrefix(path, f.in.portage+"/")
 	top, _, _ := strings.Cut(rel, "/")
-	return slices.Contains(notFlags, top) || f.in.leftOut(path)
+	return slices.Contains(notFlags, top) || f.in.leftOut(path) != ""
 }
 
 func (f *flagFiles) take(name, path string, depth int, how reach) {

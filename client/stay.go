@@ -23,6 +23,7 @@ type staying struct {
 type home struct {
 	local, remote []gentoo.Pattern // what the user wants here, or on a builder
 	repos         []gentoo.Repo
+	configRoot    string
 	facts         map[gentoo.CPV]facts
 	unresolved    map[string]error // files in etc/portage/env whose native flags are not known
 	used          map[string]bool  // those that kept some package here
@@ -88,6 +89,9 @@ func (h *home) why(p gentoo.Package) string {
 	if name := h.unresolvedEnv(f); name != "" {
 		h.used[name] = true
 		return gentoo.FirstLine(h.unresolved[name].Error())
+	}
+	if file := h.secretInput(p, f); file != "" {
+		return "there is a password or a key in " + file + ", which does not leave this machine"
 	}
 	if matching(h.remote, p, f) >= 0 {
 		return ""

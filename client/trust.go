@@ -157,7 +157,7 @@ func (e *Emerge) introduce(ctx context.Context, b *builder) error {
 // loadSecret reads this client's secret name, or makes one: where a connection does not say whose it is, who knows it may build on
 // the copies of its root.
 func loadSecret(dir string) (string, error) {
-	file := filepath.Join(dir, secretName)
+	file := filepath.Join(dir, secretFile)
 	b, err := os.ReadFile(file)
 	if id := strings.TrimSpace(string(b)); err == nil && len(id) == 32 {
 		return id, nil
@@ -183,8 +183,8 @@ func revokedSince(book trust.Book, b *builder) error {
 	return nil
 }
 
-// secretName is the file of the secret name, in the state directory.
-const secretName = "identity"
+// secretFile is the file of the secret name, in the state directory.
+const secretFile = "identity"
 
 // BuildersSide is the side of `lantage trust` that is a client's.
 func BuildersSide(stateDir string, environ []string) trust.Side {
