@@ -57,6 +57,8 @@ type flagFunction struct {
 	local    flagSet  // those that it has of its own, so that what it and what it calls does to them ends with it
 	mentions bool     // words for a machine
 	words    []string // all names that may be called
+	begins   []string // beginnings and ends of names that are put together, as each_ruby_${PHASE}
+	ends     []string
 }
 
 // flagScript is an ebuild or an eclass.
@@ -89,6 +91,8 @@ var (
 	localListRE   = regexp.MustCompile(`\blocal` + options + `\$`)
 	machineFlagRE = regexp.MustCompile(`-m(?:arch|cpu|tune)=`)
 	flagQueryRE   = regexp.MustCompile(`\b(?:is-flagq?|get-flag|filter-flags)\b[^;&|\n]*`)
+	nameBeginsRE  = regexp.MustCompile(`(?:^|[\s"'(;])([A-Za-z_][\w.-]{4,})\$`)
+	nameEndsRE    = regexp.MustCompile(`\$\{?\w+\}?(_(?:src|pkg)_[a-z]+)`)
 	shellWordRE   = regexp.MustCompile(`[A-Za-z0-9_][\w.+-]*`)
 )
 
@@ -156,6 +160,12 @@ func newFlagFunction(s *flagScript, body []gentoo.ScriptLine) *flagFunction {
 	f.words = shellWordRE.FindAllString(text, -1)
 	slices.Sort(f.words)
 	f.words = slices.Compact(f.words)
+	for _, m := range nameBeginsRE.FindAllStringSubmatch(text, -1) {
+		f.begins = append(f.begins, m[1])
+	}
+	for _, m := range nameEndsRE.FindAllStringSubmatch(text, -1) {
+		f.ends = append(f.ends, m[1])
+	}
 	return f
 }
 
@@ -256,11 +266,33 @@ func (w *flagWalk) visit(f *flagFunction, local flagSet) {
 	w.add(f.script, flagChanges{some: f.changes &^ local})
 	w.machines[f.script] = w.machines[f.script] || f.mentions
 	for _, word := range f.words {
-		if c, known := flagChangers[word]; known {
-			w.add(f.script, flagChanges{c.some &^ local, c.machine &^ local})
-		} else if called := w.functions[word]; called != nil {
-			w.visit(called, local)
+		w.call(f, word, local)
+	}
+	if len(f.begins)+len(f.ends) == 0 {
+		return
+	}
+	isPart := func(name string) bool {
+		return slices.ContainsFunc(f.begins, func(part string) bool { return strings.HasPrefix(name, part) }) ||
+			slices.ContainsFunc(f.ends, func(part string) bool { return strings.HasSuffix(name, part) })
+	}
+	for name := range w.functions {
+		if isPart(name) {
+			w.call(f, name, local)
 		}
+	}
+	for name := range flagChangers {
+		if isPart(name) {
+			w.call(f, name, local)
+		}
+	}
+}
+
+// call follows a name in a function, if it is one of a function.
+func (w *flagWalk) call(f *flagFunction, name string, local flagSet) {
+	if c, known := flagChangers[name]; known {
+		w.add(f.script, flagChanges{c.some &^ local, c.machine &^ local})
+	} else if called := w.functions[name]; called != nil {
+		w.visit(called, local)
 	}
 }
 

@@ -223,6 +223,19 @@ _qt_sanitize_cpu_flags() {
 	append-flags $(test-flags-CXX "${march}")
 }
 `,
+	"ruby": `
+ruby_src_compile() {
+	each_implementation "each_ruby_${EBUILD_PHASE}"
+}
+each_ruby_compile() {
+	append-cflags -x
+}
+`,
+	"delegates": `
+delegates_src_configure() {
+	${BUILD_SYSTEM}_src_configure
+}
+`,
 	"fortifies": `
 CXXFLAGS+=" -DX"
 `,
@@ -259,6 +272,9 @@ func TestFlagChanges(t *testing.T) {
 		"its phase, called":             {libs + "toolchain", "src_configure() { toolchain_src_configure; }\n", "CFLAGS* CXXFLAGS* LDFLAGS*"},
 		"its phase, inherited":          {libs + "toolchain", "", "CFLAGS* CXXFLAGS* LDFLAGS*"},
 		"a machine that is printed":     {libs + "qt", "", "CFLAGS* CXXFLAGS* LDFLAGS*"},
+		"names with a phase in them":    {libs + "ruby", "", "CFLAGS"},
+		"of another eclass":             {libs + "delegates toolchain", "src_configure() { delegates_src_configure; }\n", "CFLAGS* CXXFLAGS* LDFLAGS*"},
+		"flags of a language":           {libs, "src_configure() { append-${x}flags -y; }\n", "CFLAGS CXXFLAGS LDFLAGS"},
 		"outside of functions":          {"fortifies", "", "CXXFLAGS"},
 		"names in a list":               {"both", "", "CFLAGS CXXFLAGS"},
 		"lto-guarantee-fat":             {libs + "dot-a", "src_configure() {\n\tlto-guarantee-fat\n}\n", "CFLAGS CXXFLAGS"},
