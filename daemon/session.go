@@ -140,7 +140,8 @@ func (ss *session) submit(ctx context.Context, m wire.Job) error {
 		return err
 	}
 	spec.Distfiles = ss.distfiles
-	if err := s.reserve(m.ID); err != nil {
+	from := ipOf(ss.addr)
+	if err := s.reserve(m.ID, from); err != nil {
 		return err
 	}
 	defer s.release(m.ID)
@@ -155,6 +156,7 @@ func (ss *session) submit(ctx context.Context, m wire.Job) error {
 	if err != nil {
 		return err
 	}
+	j.from = from
 	if err := ss.inputs(ctx, j); err != nil {
 		j.remove()
 		if errors.Is(err, errCancelled) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,7 +19,8 @@ import (
 type job struct {
 	spec   build.Job
 	msg    wire.Job
-	base   string // that the build root has, for people
+	base   string     // that the build root has, for people
+	from   netip.Addr // that it came from
 	logger *slog.Logger
 	root   *rootfs.Generation // that it is built on; nil: a base of this machine's own
 
