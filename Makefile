@@ -50,6 +50,7 @@ lint:
 	@unformatted=$$($(GOFUMPT) -l .); test -z "$$unformatted" || { echo "gofumpt would change:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
+	test/vulnerabilities
 
 unit: packages discovery
 
