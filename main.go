@@ -125,9 +125,21 @@ type buildRootCmd struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // from then on a second signal kills at once
-	os.Exit(exitStatus(run(ctx, os.Args, os.Stdout, os.Stderr), os.Stderr))
+	os.Exit(exitStatus(run(untilSignal(), os.Args, os.Stdout, os.Stderr), os.Stderr))
+}
+
+// untilSignal returns a context that a signal cancels. A second one kills at once: that holds before anybody learns of the
+// first, and says so to the user.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		s := <-signals
+		signal.Stop(signals)
+		cancel(fmt.Errorf("%v signal received", s))
+	}()
+	return ctx
 }
 
 // run parses the command line and runs the command.
