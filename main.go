@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -67,14 +68,16 @@ type emergeCmd struct {
 }
 
 type serveCmd struct {
-	Listen      string   `default:":8473" placeholder:"ADDR:PORT" help:"Where to listen (${default})."`
-	Name        string   `placeholder:"NAME" help:"What clients call this builder (the host name)."`
-	StateDir    string   `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Where copies, caches and jobs live (${default})."`
-	MaxJobs     int      `default:"1" placeholder:"N" help:"How many jobs run at once (${default})."`
-	Bases       []string `default:"auto" placeholder:"BASE" help:"What jobs are built on: client, copies of the clients' roots; host, this machine; a directory with a whole system. auto is client, and host on Gentoo (${default})."`
-	Allow       string   `default:"lan" enum:"lan,paired" placeholder:"WHO" help:"Whose jobs are taken: lan, of all machines on this one's own networks; paired, of paired or allowed machines (lantage pair, lantage trust allow), wherever they are (${default})."`
-	NoAdvertise bool     `help:"Do not announce this builder by mDNS."`
-	Interface   []string `placeholder:"NAME" help:"Announce on these interfaces only."`
+	Listen         string   `default:":8473" placeholder:"ADDR:PORT" help:"Where to listen (${default})."`
+	Name           string   `placeholder:"NAME" help:"What clients call this builder (the host name)."`
+	StateDir       string   `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Where copies, caches and jobs live (${default})."`
+	MaxJobs        int      `default:"1" placeholder:"N" help:"How many jobs run at once (${default})."`
+	MaxWaiting     int      `default:"${waiting}" placeholder:"N" help:"How many more jobs wait; of one address a quarter (${default})."`
+	MaxConnections int      `default:"${connections}" placeholder:"N" help:"How many connections there are at once; of one address a quarter (${default})."`
+	Bases          []string `default:"auto" placeholder:"BASE" help:"What jobs are built on: client, copies of the clients' roots; host, this machine; a directory with a whole system. auto is client, and host on Gentoo (${default})."`
+	Allow          string   `default:"lan" enum:"lan,paired" placeholder:"WHO" help:"Whose jobs are taken: lan, of all machines on this one's own networks; paired, of paired or allowed machines (lantage pair, lantage trust allow), wherever they are (${default})."`
+	NoAdvertise    bool     `help:"Do not announce this builder by mDNS."`
+	Interface      []string `placeholder:"NAME" help:"Announce on these interfaces only."`
 }
 
 type listBuildersCmd struct {
@@ -137,9 +140,21 @@ type buildRootCmd struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // from then on a second signal kills at once
-	os.Exit(exitStatus(run(ctx, os.Args, os.Stdout, os.Stderr), os.Stderr))
+	os.Exit(exitStatus(run(untilSignal(), os.Args, os.Stdout, os.Stderr), os.Stderr))
+}
+
+// untilSignal returns a context that a signal cancels. A second one kills at once: that holds before anybody learns of the
+// first, and says so to the user.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		s := <-signals
+		signal.Stop(signals)
+		cancel(fmt.Errorf("%v signal received", s))
+	}()
+	return ctx
 }
 
 // run parses the command line and runs the command.
@@ -173,7 +188,10 @@ func newParser(c *cli, files []string, options ...kong.Option) (*kong.Kong, erro
 			"Each flag may stand in " + client.ConfigFile + ", too: its name = \"value\"; those of a command below [its name]. " +
 			"There, builders = [\"host\", …] says which builders there are."),
 		kong.Configuration(readSettings, files...),
-		kong.Vars{"keepContents": daemon.KeepContents.String(), "keepUnused": daemon.KeepUnused.String()},
+		kong.Vars{
+			"keepContents": daemon.KeepContents.String(), "keepUnused": daemon.KeepUnused.String(),
+			"connections": strconv.Itoa(daemon.DefaultConnections), "waiting": strconv.Itoa(daemon.DefaultWaiting),
+		},
 	}, options...)...)
 }
 
@@ -310,7 +328,7 @@ func (s *serveCmd) Run(ctx context.Context, c *cli, io stdio) error {
 		level = slog.LevelDebug
 	}
 	return (&daemon.Command{
-		Listen: s.Listen, Name: s.Name, StateDir: s.StateDir, MaxJobs: s.MaxJobs, Bases: s.Bases,
+		Listen: s.Listen, Name: s.Name, StateDir: s.StateDir, MaxJobs: s.MaxJobs, MaxWaiting: s.MaxWaiting, MaxConnections: s.MaxConnections, Bases: s.Bases,
 		Allow: s.Allow, Plain: c.Plain, NoAdvertise: s.NoAdvertise, Interfaces: s.Interface, Version: version,
 		Logger: slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level})),
 	}).Run(ctx)

@@ -28,17 +28,19 @@ import (
 
 // Command is `lantage serve`.
 type Command struct {
-	Listen      string   // host:port
-	Name        string   // empty: the machine's host name
-	StateDir    string   // copies of clients' roots, PKGDIR caches, distfiles and the jobs' directories
-	MaxJobs     int      // how many jobs run at once
-	Bases       []string // "host", or directories with a whole system in them; the first is preferred
-	Allow       string   // AllowLAN or AllowPaired
-	Plain       bool     // do not encrypt
-	NoAdvertise bool
-	Interfaces  []string // to advertise on; none: all that fit
-	Version     string
-	Logger      *slog.Logger
+	Listen         string   // host:port
+	Name           string   // empty: the machine's host name
+	StateDir       string   // copies of clients' roots, PKGDIR caches, distfiles and the jobs' directories
+	MaxJobs        int      // how many jobs run at once
+	MaxWaiting     int      // how many wait
+	MaxConnections int      // how many connections there are at once
+	Bases          []string // "host", or directories with a whole system in them; the first is preferred
+	Allow          string   // AllowLAN or AllowPaired
+	Plain          bool     // do not encrypt
+	NoAdvertise    bool
+	Interfaces     []string // to advertise on; none: all that fit
+	Version        string
+	Logger         *slog.Logger
 
 	// advertise is discovery.Advertise; tests put their own in its place.
 	advertise func(context.Context, func() discovery.Info, int, discovery.AdvertiseOptions) error
@@ -47,6 +49,7 @@ type Command struct {
 // Run serves until ctx ends. Before it accepts anything it proves that this machine can make build roots,
 // so that what is missing is said at once and to its owner.
 func (c *Command) Run(ctx context.Context) error {
+	c.Logger = limitLog(c.Logger)
 	if os.Geteuid() != 0 {
 		return errors.New("lantage serve makes build roots, for which it must run as root (sudo lantage serve)")
 	}
@@ -84,7 +87,8 @@ func (c *Command) Run(ctx context.Context) error {
 		return err
 	}
 	s := &Server{
-		Runner: runner, StateDir: stateDir, Hello: hello, JobLimit: c.MaxJobs, Logger: c.Logger, PairedOnly: c.Allow == AllowPaired,
+		Runner: runner, StateDir: stateDir, Hello: hello, JobLimit: c.MaxJobs, Logger: c.Logger,
+		MaxConnections: c.MaxConnections, MaxWaiting: c.MaxWaiting, PairedOnly: c.Allow == AllowPaired,
 	}
 	if err := c.identify(s); err != nil {
 		return err

@@ -42,14 +42,14 @@ type Conn struct {
 // itself. From then on pings are sent by themselves. Errors: ErrNotLantage, ErrPeerOlder, ErrPeerNewer,
 // ErrProtocol, ErrLost, or the peer's refusal as *Error. On error the carrier is closed.
 func Handshake(carrier Carrier, self Hello) (*Conn, Hello, error) {
-	c := &Conn{
-		carrier: carrier, r: bufio.NewReaderSize(carrier, MaxData+2*headerSize), stopPing: make(chan struct{}),
-	}
+	// A peer that has not said who it is does not make us hold more than its hello.
+	c := &Conn{carrier: carrier, r: bufio.NewReader(carrier), stopPing: make(chan struct{})}
 	peer, err := c.greet(self)
 	if err != nil {
 		c.Close()
 		return nil, Hello{}, err
 	}
+	c.r = bufio.NewReaderSize(c.r, MaxData+2*headerSize) // what the other has read of what follows comes first
 	go c.ping()
 	return c, peer, nil
 }
@@ -145,7 +145,10 @@ func (c *Conn) read() (Frame, error) {
 	if err != nil {
 		return Frame{}, err
 	}
-	if n <= 1+MaxData {
+	if !c.greeted && n > MaxHello {
+		return Frame{}, fmt.Errorf("%w: a hello of %d bytes, at most %d are allowed", ErrProtocol, n, MaxHello)
+	}
+	if c.greeted && n <= 1+MaxData {
 		if c.body == nil {
 			c.body = make([]byte, 1+MaxData)
 		}
