@@ -6,9 +6,10 @@
 // A build root is an overlay file system over a read-only Base, in mount, PID, IPC and UTS namespaces of
 // its own and in a user namespace whose root is an unprivileged ID range of the builder. What a job writes
 // is thrown away; only its PKGDIR and what it has downloaded last. The job cannot see other processes, the paths that its
-// Base masks, or write to anything of the builder. It does share the builder's network (Portage's own
-// network-sandbox closes it for the phases that compile), its kernel and, as yet without limits, its memory
-// and CPU.
+// Base masks, or write to anything of the builder. It has the capabilities in keptCapabilities, over its own namespaces
+// only, and no way to others; deniedCalls are the system calls that it cannot make. All this is proved in each build root before
+// anything runs there (prove.go). It does share the builder's network (Portage's own network-sandbox closes it for the phases
+// that compile) and its kernel.
 package build
 
 import (

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initMain is PID 1 of the build root's namespaces. When it ends, the kernel ends every other process of
-// the job.
+// initMain is PID 1 of the build root's namespaces. When it ends, the kernel ends every other process of the job. It makes the root
+// its own, and then becomes, by the same program started anew, a process that can do no more than its job may: of this one
+// threads would be left that can.
 func initMain() (int, error) {
 	runtime.LockOSThread()
-	spec, err := readSpec(os.NewFile(specFD, "spec"))
+	spec, err := readSpec(specFD)
 	if err != nil {
 		return 0, err
 	}
@@ -24,13 +24,25 @@ func initMain() (int, error) {
 			return 0, fmt.Errorf("cannot call the build root %q: %w", spec.HostName, err)
 		}
 	}
-	if err := enterRoot(); err != nil {
-		return 0, err
+	for _, step := range []func() error{enterRoot, mountInside, pivot, limitNamespaces, maskKernel, confine} {
+		if err := step(); err != nil {
+			return 0, err
+		}
 	}
-	if err := mountInside(); err != nil {
-		return 0, err
+	for _, fd := range []int{specFD, readyFD} {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return 0, err
+		}
 	}
-	if err := pivot(); err != nil {
+	err = unix.Exec("/proc/self/exe", []string{"lantage", "build-root", "confined"}, []string{})
+	return 0, fmt.Errorf("cannot go on in the build root: %w", err)
+}
+
+// confinedMain is what initMain becomes: it proves that it cannot get out, runs the job's program, and reaps.
+func confinedMain() (int, error) {
+	runtime.LockOSThread()
+	spec, err := readSpec(specFD)
+	if err != nil {
 		return 0, err
 	}
 	if err := prove(spec); err != nil {
@@ -76,9 +88,12 @@ func mountInside() error {
 	return fillDev("dev")
 }
 
-// fillDev makes a /dev with the nodes that programs expect and no other.
+// deviceNodes are what programs expect in /dev.
+var deviceNodes = []string{"null", "zero", "full", "random", "urandom", "tty"}
+
+// fillDev makes a /dev with deviceNodes and no other.
 func fillDev(dev string) error {
-	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
+	for _, name := range deviceNodes {
 		node := filepath.Join(dev, name)
 		f, err := os.Create(node)
 		if err != nil {
@@ -123,45 +138,6 @@ func pivot() error {
 		return fmt.Errorf("cannot let go of the builder's file systems: %w", err)
 	}
 	return os.Chdir("/")
-}
-
-// prove tries what must fail in a build root, each time anew: a kernel or a mount table that surprised us
-// must stop the job, not be found out later.
-func prove(spec *rootSpec) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs("/", &fs); err != nil || fs.Type != unix.OVERLAYFS_SUPER_MAGIC {
-		return fmt.Errorf("/ is not the overlay (type %#x, %v)", fs.Type, err)
-	}
-	if os.Getpid() != 1 {
-		return errors.New("it sees the builder's processes")
-	}
-	err := unix.Mknod("/run/lantage-probe", unix.S_IFBLK|0o600, 1<<8)
-	if err == nil {
-		return errors.New("device nodes can be made")
-	}
-	if err := unix.Mount("sysfs", "tmp", "sysfs", 0, ""); err == nil {
-		return errors.New("the builder's network settings can be mounted")
-	}
-	for _, dir := range spec.MaskDirs {
-		entries, err := os.ReadDir(dir)
-		if err == nil && len(entries) > 0 && !spec.bound(dir) {
-			return fmt.Errorf("%s can be seen", dir)
-		}
-	}
-	if _, err := os.Lstat(spec.Dir); err == nil {
-		return fmt.Errorf("%s, the builder's own state, can be seen", spec.Dir)
-	}
-	return nil
-}
-
-// bound reports whether something of the job is mounted below dir.
-func (s *rootSpec) bound(dir string) bool {
-	for _, b := range s.Binds {
-		if rel, err := filepath.Rel(dir, b.Target); err == nil && filepath.IsLocal(rel) {
-			return true
-		}
-	}
-	return false
 }
 
 // runAndReap runs the job's program and, being PID 1, waits for every orphan. It returns the program's exit

@@ -37,22 +37,21 @@ func start(ctx context.Context, spec *rootSpec, output *os.File) *process {
 
 func run(ctx context.Context, spec *rootSpec, output *os.File, started chan<- error) (int, error) {
 	fail := func(err error) (int, error) { started <- err; return 0, err }
-	specRead, specWrite, err := os.Pipe()
+	specFile, err := spec.file()
 	if err != nil {
 		return fail(err)
 	}
+	defer specFile.Close()
 	readyRead, readyWrite, err := os.Pipe()
 	if err != nil {
-		return fail(errors.Join(err, specRead.Close(), specWrite.Close()))
+		return fail(err)
 	}
 	defer readyRead.Close()
-	cmd := child("setup", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Setpgid: true}, specRead, readyWrite)
+	cmd := child("setup", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Setpgid: true}, specFile, readyWrite)
 	cmd.Stdout, cmd.Stderr = output, output
 	err = cmd.Start()
-	specRead.Close()
 	readyWrite.Close()
 	if err != nil {
-		specWrite.Close()
 		if errors.Is(err, syscall.EPERM) {
 			err = fmt.Errorf("cannot make a mount namespace: %w; lantage serve must run as root", err)
 		}
@@ -60,7 +59,6 @@ func run(ctx context.Context, spec *rootSpec, output *os.File, started chan<- er
 	}
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
-	_ = writeSpec(specWrite, spec) // if it cannot be written, ready says why or the process is dead
 	text, _ := io.ReadAll(io.LimitReader(readyRead, 64<<10))
 	if len(text) > 0 {
 		err = errors.New(string(text))
