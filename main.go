@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -69,6 +70,14 @@ type serveCmd struct {
 	Bases       []string `default:"auto" placeholder:"BASE" help:"What jobs are built on: client, copies of the clients' roots; host, this machine; a directory with a whole system. auto is client, and host on Gentoo (${default})."`
 	NoAdvertise bool     `help:"Do not announce this builder by mDNS."`
 	Interface   []string `placeholder:"NAME" help:"Announce on these interfaces only."`
+
+	JobMemory    int64         `default:"${jobMemory}" placeholder:"MIB" help:"Memory of one job. One that takes more is ended, before the machine has none left for its owner; 0 is no limit, here and below (${default}, 7/8 of this machine's)."`
+	JobCPUWeight int           `name:"job-cpu-weight" default:"20" placeholder:"N" help:"CPU time of a job against everything else here, which has 100, where both want it; 1 to 10000 (${default})."`
+	JobProcesses int           `default:"16384" placeholder:"N" help:"Processes and threads of one job; large builds have a few thousand (${default})."`
+	JobTime      time.Duration `default:"0" placeholder:"TIME" help:"How long one job may take. No limit by itself: @world may take days (${default})."`
+	JobSilence   time.Duration `default:"2h" placeholder:"TIME" help:"How long a job may write nothing to its logs. The longest quiet steps, links of browsers and test suites, take less (${default})."`
+	JobDisk      int64         `default:"0" placeholder:"MIB" help:"What one job may write to the disk (${default}: as much as there is room for)."`
+	KeepFree     int64         `default:"2048" placeholder:"MIB" help:"What no job takes of the state directory's disk (${default})."`
 }
 
 type listBuildersCmd struct {
@@ -158,7 +167,7 @@ func newParser(c *cli, files []string, options ...kong.Option) (*kong.Kong, erro
 			"Each flag may stand in " + client.ConfigFile + ", too: its name = \"value\"; those of a command below [its name]. " +
 			"There, builders = [\"host\", …] says which builders there are."),
 		kong.Configuration(readSettings, files...),
-		kong.Vars{"keepContents": daemon.KeepContents.String(), "keepUnused": daemon.KeepUnused.String()},
+		kong.Vars{"jobMemory": strconv.FormatInt(daemon.DefaultJobMemory()>>20, 10), "keepContents": daemon.KeepContents.String(), "keepUnused": daemon.KeepUnused.String()},
 	}, options...)...)
 }
 
@@ -260,9 +269,17 @@ func (s *serveCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	}
 	return (&daemon.Command{
 		Listen: s.Listen, Name: s.Name, StateDir: s.StateDir, MaxJobs: s.MaxJobs, Bases: s.Bases,
-		NoAdvertise: s.NoAdvertise, Interfaces: s.Interface, Version: version,
+		NoAdvertise: s.NoAdvertise, Interfaces: s.Interface, Version: version, Limits: s.limits(),
 		Logger: slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level})),
 	}).Run(ctx)
+}
+
+// limits are those of each job.
+func (s *serveCmd) limits() build.Limits {
+	return build.Limits{
+		Memory: s.JobMemory << 20, CPUWeight: s.JobCPUWeight, Processes: s.JobProcesses, Time: s.JobTime, Silence: s.JobSilence,
+		Disk: s.JobDisk << 20, KeepFree: s.KeepFree << 20,
+	}
 }
 
 // Run shows the version.

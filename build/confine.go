@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +42,7 @@ var maskedInside = []string{
 var readOnlyInside = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
 // maskKernel hides maskedInside and makes readOnlyInside so.
-func maskKernel() error {
+func maskKernel(*rootSpec) error {
 	for _, path := range maskedInside {
 		fi, err := os.Stat(path)
 		if os.IsNotExist(err) {
@@ -67,15 +69,52 @@ func maskKernel() error {
 	return nil
 }
 
-// limitNamespaces lets the job make no user namespace, in which it would have all capabilities again. Without CAP_SYS_RESOURCE
-// that stays.
-func limitNamespaces() error {
+// limitNamespaces lets the job make no user namespace, in which it would have all capabilities again, and no more processes than it
+// may have; since Linux 6.14 a PID namespace has a limit of its own. Without CAP_SYS_RESOURCE, and with /proc/sys read-only, that stays.
+func limitNamespaces(spec *rootSpec) error {
+	const pidMax = "/proc/sys/kernel/pid_max"
+	if n := spec.Limits.processCeiling(); n > 0 {
+		text, err := os.ReadFile(pidMax)
+		if now, err2 := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && err2 == nil && n < now {
+			_ = os.WriteFile(pidMax, strconv.AppendUint(nil, max(n, leastPidMax), 10), 0) // refused before 6.14: it is the builder's
+		}
+	}
 	return ignoreMissing(os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0))
+}
+
+// leastPidMax is the kernel's RESERVED_PIDS + 1.
+const leastPidMax = 301
+
+// setLimits sets what the kernel limits for each process or user, with the builder's privileges.
+func setLimits(l Limits) error {
+	limits := []struct {
+		which int
+		value uint64
+	}{
+		// A core dump would go where the builder's core_pattern says. With 1 none is made, for a program that takes them neither (core(5));
+		// with 0 that program is run.
+		{unix.RLIMIT_CORE, 1},
+		{unix.RLIMIT_NPROC, l.processCeiling()},
+	}
+	for _, limit := range limits {
+		if limit.value == 0 {
+			continue
+		}
+		var now unix.Rlimit
+		err := unix.Getrlimit(limit.which, &now)
+		if err == nil {
+			err = unix.Setrlimit(limit.which, &unix.Rlimit{Cur: limit.value, Max: limit.value})
+		}
+		if err != nil && (now.Max >= limit.value || !errors.Is(err, unix.EPERM)) {
+			return fmt.Errorf("cannot set resource limit %d: %w", limit.which, err)
+		}
+	}
+	return nil
 }
 
 // confine takes from the calling thread, and so from what it runs, all that a build does not need. It holds from the next program on:
 // until then the thread keeps its capabilities.
-func confine() error {
+func confine(*rootSpec) error {
 	for c := 0; ; c++ {
 		if slices.Contains(keptCapabilities, c) {
 			continue

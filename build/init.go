@@ -24,8 +24,8 @@ func initMain() (int, error) {
 			return 0, fmt.Errorf("cannot call the build root %q: %w", spec.HostName, err)
 		}
 	}
-	for _, step := range []func() error{enterRoot, mountInside, pivot, limitNamespaces, maskKernel, confine} {
-		if err := step(); err != nil {
+	for _, step := range []func(*rootSpec) error{enterRoot, mountInside, pivot, limitNamespaces, maskKernel, confine} {
+		if err := step(spec); err != nil {
 			return 0, err
 		}
 	}
@@ -57,7 +57,7 @@ func confinedMain() (int, error) {
 // enterRoot makes the working directory, where setup has mounted the build root, a mount of this namespace
 // (pivot_root wants one) and goes there. All is relative to it: root inside may not pass the directories
 // above it.
-func enterRoot() error {
+func enterRoot(*rootSpec) error {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, ".", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
 		return fmt.Errorf("open_tree of the build root: %w", err)
@@ -69,23 +69,35 @@ func enterRoot() error {
 	return unix.Fchdir(fd)
 }
 
+// memoryDirs are what is in memory in a build root, and which part of the job's memory it may take.
+var memoryDirs = []struct {
+	dir, mode string
+	part      int64
+}{{"run", "755", 16}, {"tmp", "1777", 2}, {"dev/shm", "1777", 2}}
+
 // mountInside mounts what a running system has besides its files. These mounts belong to the job's own user
 // namespace.
-func mountInside() error {
-	for _, m := range []struct {
-		fstype, dir, data string
-		flags             uintptr
-	}{
-		{"proc", "proc", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
-		{"tmpfs", "run", "mode=755", unix.MS_NOSUID | unix.MS_NODEV},
-		{"tmpfs", "tmp", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
-		{"tmpfs", "dev", "mode=755", unix.MS_NOSUID},
-	} {
-		if err := unix.Mount(m.fstype, m.dir, m.fstype, m.flags, m.data); err != nil {
-			return &os.PathError{Op: "mount " + m.fstype, Path: m.dir, Err: err}
+func mountInside(spec *rootSpec) error {
+	const plain = unix.MS_NOSUID | unix.MS_NODEV
+	if err := unix.Mount("proc", "proc", "proc", plain|unix.MS_NOEXEC, ""); err != nil {
+		return &os.PathError{Op: "mount proc", Path: "/proc", Err: err}
+	}
+	if err := unix.Mount("tmpfs", "dev", "tmpfs", unix.MS_NOSUID, "mode=755,size=1m"); err != nil {
+		return &os.PathError{Op: "mount tmpfs", Path: "/dev", Err: err}
+	}
+	if err := fillDev("dev"); err != nil {
+		return err
+	}
+	for _, m := range memoryDirs {
+		options := "mode=" + m.mode
+		if spec.Limits.Memory > 0 {
+			options += fmt.Sprintf(",size=%d", spec.Limits.Memory/m.part)
+		}
+		if err := unix.Mount("tmpfs", m.dir, "tmpfs", plain, options); err != nil {
+			return &os.PathError{Op: "mount tmpfs", Path: m.dir, Err: err}
 		}
 	}
-	return fillDev("dev")
+	return nil
 }
 
 // deviceNodes are what programs expect in /dev.
@@ -113,9 +125,6 @@ func fillDev(dev string) error {
 		"newinstance,ptmxmode=0666,mode=0620,gid=5"); err != nil {
 		return &os.PathError{Op: "mount devpts", Path: "/dev/pts", Err: err}
 	}
-	if err := unix.Mount("tmpfs", dev+"/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
-		return &os.PathError{Op: "mount tmpfs", Path: "/dev/shm", Err: err}
-	}
 	for link, target := range map[string]string{
 		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
 		"stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
@@ -128,7 +137,7 @@ func fillDev(dev string) error {
 }
 
 // pivot makes the working directory the root of this mount namespace and lets go of everything else.
-func pivot() error {
+func pivot(*rootSpec) error {
 	// The old root is stacked over the new one and taken off again: no directory for it is needed
 	// (pivot_root(2), NOTES).
 	if err := unix.PivotRoot(".", "."); err != nil {

@@ -69,7 +69,11 @@ func realRoots(t testing.TB) (*Runner, DirBase) {
 			t.Fatal(err)
 		}
 	}
-	return &Runner{StateDir: t.TempDir()}, base
+	r := &Runner{StateDir: t.TempDir(), ranges: idRanges{taken: map[int]bool{}}}
+	for n := range 100 + os.Getpid()%100 { // are other tests' daemons'
+		r.ranges.taken[n] = true
+	}
+	return r, base
 }
 
 // TestBuildRootProves: on this machine a build root comes about, and finds that nothing of what must fail works.

@@ -31,7 +31,8 @@ type rootSpec struct {
 	Inputs   string      // of the job, with files that have another content inside; see resolved.go
 	MakeConf string      // appended to the client's make.conf
 	HostName string      // empty: the builder's
-	Argv     []string    // none: nothing is run
+	Limits   Limits
+	Argv     []string // none: nothing is run
 	Env      []string
 }
 

@@ -78,6 +78,13 @@ func setupMain() (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	// Where memory is short, jobs go first. Set with the builder's privileges, it cannot be taken back without them.
+	if err := ignoreMissing(os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0)); err != nil {
+		return 0, err
+	}
+	if err := setLimits(spec.Limits); err != nil {
+		return 0, err
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return 0, fmt.Errorf("cannot make the mounts private: %w", err)
 	}

@@ -33,7 +33,8 @@ type Command struct {
 	MaxJobs     int      // how many jobs run at once
 	Bases       []string // "host", or directories with a whole system in them; the first is preferred
 	NoAdvertise bool
-	Interfaces  []string // to advertise on; none: all that fit
+	Interfaces  []string     // to advertise on; none: all that fit
+	Limits      build.Limits // of each job
 	Version     string
 	Logger      *slog.Logger
 
@@ -69,7 +70,12 @@ func (c *Command) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	runner := &build.Runner{StateDir: stateDir, Cores: runtime.NumCPU(), Memory: memory(), Bases: own, Logger: c.Logger}
+	runner := &build.Runner{
+		StateDir: stateDir, Cores: runtime.NumCPU(), Memory: memory(), Bases: own, Limits: c.Limits, Logger: c.Logger,
+	}
+	if err := c.enforce(runner, stateDir); err != nil {
+		return err
+	}
 	if err := runner.Check(ctx); err != nil {
 		return err
 	}
@@ -93,6 +99,23 @@ func (c *Command) Run(ctx context.Context) error {
 	c.Logger.Info("ready for jobs", "name", hello.Name, "address", ln.Addr(), "chost", hello.CHOST, "cores", hello.Cores,
 		"jobs", c.MaxJobs, "portage", hello.Portage, "bases", strings.Join(hello.Bases, ","), "version", c.Version)
 	return c.serve(ctx, s, ln)
+}
+
+// enforce sets up what holds the jobs' limits, and tells the owner how each is held, in the log and, for lantage doctor, in a file.
+func (c *Command) enforce(runner *build.Runner, stateDir string) error {
+	if err := c.Limits.Validate(); err != nil {
+		return err
+	}
+	inForce, err := runner.Enforce()
+	if err != nil {
+		c.Logger.Info("jobs have no control groups: a watchdog holds their limits", "reason", err)
+	}
+	var held []any
+	for _, l := range inForce {
+		held = append(held, l.Name, l.String())
+	}
+	c.Logger.Info("limits of each job", held...)
+	return build.NoteInForce(stateDir, inForce)
 }
 
 // serve runs the server, and the advertiser beside it: mDNS that fails is no reason to end a builder that
