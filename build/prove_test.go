@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,6 +86,33 @@ func TestBuildRootProves(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Join(r.StateDir, "jobs")); err != nil || len(left) > 0 {
 		t.Errorf("it leaves %v, %v", left, err)
+	}
+}
+
+// BenchmarkBuildRoot is a whole job that does nothing: the root is set up, proved, inhabited and removed, with limits. base=host needs
+// a root file system that can be a layer.
+func BenchmarkBuildRoot(b *testing.B) {
+	r, dir := realRoots(b)
+	r.Limits = Limits{Memory: 1 << 30, Processes: 16384, Silence: time.Hour, KeepFree: 1 << 20}
+	for name, job := range map[string]struct {
+		base Base
+		argv []string
+	}{
+		"base=directory": {dir, []string{"/bin/lantage", "version"}},
+		"base=host":      {HostBase{r.StateDir}, []string{"/bin/true"}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			var took []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				if err := r.try(b.Context(), job.base, job.argv); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
+		})
 	}
 }
 
