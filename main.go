@@ -77,7 +77,7 @@ type serveCmd struct {
 	JobTime      time.Duration `default:"0" placeholder:"TIME" help:"How long one job may take. No limit by itself: @world may take days (${default})."`
 	JobSilence   time.Duration `default:"2h" placeholder:"TIME" help:"How long a job may write nothing to its logs. The longest quiet steps, links of browsers and test suites, take less (${default})."`
 	JobDisk      int64         `default:"0" placeholder:"MIB" help:"What one job may write to the disk (${default}: as much as there is room for)."`
-	KeepFree     int64         `default:"2048" placeholder:"MIB" help:"What no job takes of the state directory's disk (${default})."`
+	KeepFree     int64         `default:"2048" placeholder:"MIB" help:"What no job takes of the state directory's disk, or a twentieth of it if that is less (${default})."`
 }
 
 type listBuildersCmd struct {

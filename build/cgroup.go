@@ -96,12 +96,19 @@ func openCgroups(mount, path string, pid int) (*cgroups, error) {
 			return nil, err
 		}
 	}
+	stale, _ := filepath.Glob(filepath.Join(c.dir, jobPrefix+"*")) // of a daemon that was killed
+	for _, dir := range stale {
+		_ = unix.Rmdir(dir) // not one that has processes
+	}
 	c.controllers = enable(c.dir, there)
 	if len(c.controllers) == 0 {
 		return nil, fmt.Errorf("no controllers can be enabled in the cgroup %s", path)
 	}
 	return c, nil
 }
+
+// jobPrefix begins the names of jobs' groups.
+const jobPrefix = "job-"
 
 // enable gives controllers to the groups in dir and returns those that they have then.
 func enable(dir string, there []string) []string {
@@ -126,7 +133,7 @@ func (c *cgroups) forJob(name string, l Limits) (*cgroup, error) {
 	if c == nil {
 		return nil, nil
 	}
-	g := &cgroup{dir: filepath.Join(c.dir, "job-"+name), limits: l}
+	g := &cgroup{dir: filepath.Join(c.dir, jobPrefix+name), limits: l}
 	if err := mkdir(g.dir); err != nil {
 		return nil, err
 	}

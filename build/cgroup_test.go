@@ -86,11 +86,17 @@ func TestOpenCgroups(t *testing.T) {
 
 	root := fakeCgroup(t, filepath.Join(mount, "root"), map[string]string{"cgroup.controllers": all, "cgroup.procs": "1\n2\n" + self})
 	fakeCgroup(t, filepath.Join(root, "lantage"), map[string]string{"cgroup.subtree_control": "memory pids\n"})
+	if err := os.Mkdir(filepath.Join(root, "lantage/job-stale"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if c, err = openCgroups(root, "/", os.Getpid()); err != nil || c.dir != filepath.Join(root, "lantage") {
 		t.Fatalf("the root group: %v, %v", c, err)
 	}
 	if read(t, root, "cgroup.procs") != "1\n2\n"+self {
 		t.Error("the daemon left the root group")
+	}
+	if _, err := os.Stat(filepath.Join(root, "lantage/job-stale")); err == nil {
+		t.Error("the group of a job that ended with a daemon stays")
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Limits are what one job may take of the builder. A zero is no limit.
@@ -18,7 +20,7 @@ type Limits struct {
 	Time      time.Duration // from start to end
 	Silence   time.Duration // without a line in any log
 	Disk      int64         // bytes that it writes
-	KeepFree  int64         // bytes of the state directory's file system that no job takes
+	KeepFree  int64         // bytes of the state directory's file system that no job takes; at most a twentieth of it
 }
 
 // Names of limits are those of the daemon's flags.
@@ -41,6 +43,15 @@ type LimitError struct {
 
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("%s (lantage serve --%s)", e.What, e.Name)
+}
+
+// on are the limits of a job whose directory is dir: on a small file system there is less to keep free.
+func (l Limits) on(dir string) Limits {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err == nil {
+		l.KeepFree = min(l.KeepFree, int64(fs.Blocks)*fs.Bsize/20)
+	}
+	return l
 }
 
 // exceeded makes a LimitError; what may have a %s for the limit's value.

@@ -58,7 +58,6 @@ func TestLimitsEndJobs(t *testing.T) {
 		{"tmpfs", Limits{Memory: 64 << 20}, "", ""}, // its file systems in memory have no room for that
 		{"fork", Limits{Processes: 300}, "job-processes", "more than 300 processes"},
 		{"disk", Limits{Disk: 64 << 20}, "job-disk", "more than 64 MiB to the builder's disk"},
-		{"wait", Limits{KeepFree: 1 << 60}, "keep-free", "less than 1099511627776 MiB left"},
 		{"wait", Limits{Time: 200 * time.Millisecond}, "job-time", "longer than 200ms"},
 		{"wait", Limits{Silence: 200 * time.Millisecond}, "job-silence", "for 200ms"},
 		{"talk", Limits{Silence: 2 * time.Second}, "", ""}, // for longer than that
@@ -157,6 +156,22 @@ func TestUsageOf(t *testing.T) {
 	}
 	if got, want := usageOf(proc, firstID), (usage{1524 << 10, 5}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestKeepFree: a job is ended before the disk is full, and small disks have to be emptier only by their size.
+func TestKeepFree(t *testing.T) {
+	dir := t.TempDir()
+	const first = firstID
+	w := newWatch(Limits{KeepFree: 1 << 60}, nil, nil, first, nil, []string{dir})
+	if over, _ := errors.AsType[*LimitError](w.check()); over == nil || over.Name != "keep-free" {
+		t.Errorf("a full disk is met with %v", over)
+	}
+	if l := (Limits{KeepFree: 1 << 60}).on(dir); l.KeepFree >= 1<<50 || l.KeepFree == 0 {
+		t.Errorf("%d bytes are to be kept free", l.KeepFree)
+	}
+	if err := newWatch(Limits{KeepFree: 1}, nil, nil, first, nil, []string{dir}).check(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -38,8 +38,8 @@ func (r *Runner) start(ctx context.Context, spec *rootSpec, output *os.File) *pr
 
 // limited is run within the job's limits.
 func (r *Runner) limited(ctx context.Context, spec *rootSpec, output *os.File, started chan<- error) (int, error) {
-	spec.Limits = r.Limits
-	group, err := r.groups.forJob(filepath.Base(spec.Dir), r.Limits)
+	spec.Limits = r.Limits.on(spec.Dir)
+	group, err := r.groups.forJob(filepath.Base(spec.Dir), spec.Limits)
 	if err != nil {
 		err = fmt.Errorf("cannot make a control group: %w", err)
 		started <- err
@@ -53,7 +53,7 @@ func (r *Runner) limited(ctx context.Context, spec *rootSpec, output *os.File, s
 			writes = append(writes, b.Source)
 		}
 	}
-	newWatch(r.Limits, r.groups, group, spec.FirstID, []string{output.Name(), filepath.Join(spec.Dir, "logs")}, writes).run(ctx, end)
+	newWatch(spec.Limits, r.groups, group, spec.FirstID, []string{output.Name(), filepath.Join(spec.Dir, "logs")}, writes).run(ctx, end)
 	code, err := run(ctx, spec, output, group, started)
 	over, _ := errors.AsType[*LimitError](context.Cause(ctx))
 	if killed := group.exceeded(); over == nil && killed != nil { // faster than the watch has looked
