@@ -51,6 +51,10 @@ func (c *Command) Run(ctx context.Context) error {
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return fmt.Errorf("the state directory: %w", err)
 	}
+	// Also where it was there before: a job can leave a setuid program of root's in its PKGDIR, which must be for nobody.
+	if err := os.Chmod(c.StateDir, 0o700); err != nil {
+		return fmt.Errorf("the state directory: %w", err)
+	}
 	// The ends of the jobs' paths: a build root resolves them itself.
 	stateDir, err := filepath.EvalSymlinks(c.StateDir)
 	if err != nil {
