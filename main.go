@@ -59,6 +59,7 @@ type cli struct {
 	GC           gcCmd           `cmd:"" name:"gc" help:"Make room on a builder's disk."`
 	Pair         pairCmd         `cmd:"" help:"Make a client and a builder known to each other: first on the builder, which shows a code, then on the client."`
 	Trust        trustCmd        `cmd:"" help:"Show and change which builders and clients are trusted."`
+	Doctor       doctorCmd       `cmd:"" help:"Check this machine as a client and as a builder, and say what mends what is wrong."`
 	Version      versionCmd      `cmd:"" help:"Show the version."`
 	BuildRoot    buildRootCmd    `cmd:"" hidden:""`
 }
@@ -78,6 +79,14 @@ type serveCmd struct {
 	Allow          string   `default:"lan" enum:"lan,paired" placeholder:"WHO" help:"Whose jobs are taken: lan, of all machines on this one's own networks; paired, of paired or allowed machines (lantage pair, lantage trust allow), wherever they are (${default})."`
 	NoAdvertise    bool     `help:"Do not announce this builder by mDNS."`
 	Interface      []string `placeholder:"NAME" help:"Announce on these interfaces only."`
+
+	JobMemory    int64         `default:"${jobMemory}" placeholder:"MIB" help:"Memory of one job. One that takes more is ended, before the machine has none left for its owner; 0 is no limit, here and below (${default}, 7/8 of this machine's)."`
+	JobCPUWeight int           `name:"job-cpu-weight" default:"20" placeholder:"N" help:"CPU time of a job against everything else here, which has 100, where both want it; 1 to 10000 (${default})."`
+	JobProcesses int           `default:"16384" placeholder:"N" help:"Processes and threads of one job; large builds have a few thousand (${default})."`
+	JobTime      time.Duration `default:"0" placeholder:"TIME" help:"How long one job may take. No limit by itself: @world may take days (${default})."`
+	JobSilence   time.Duration `default:"2h" placeholder:"TIME" help:"How long a job may write nothing to its logs. The longest quiet steps, links of browsers and test suites, take less (${default})."`
+	JobDisk      int64         `default:"0" placeholder:"MIB" help:"What one job may write to the disk (${default}: as much as there is room for)."`
+	KeepFree     int64         `default:"2048" placeholder:"MIB" help:"What no job takes of the state directory's disk, or a twentieth of it if that is less (${default})."`
 }
 
 type listBuildersCmd struct {
@@ -130,6 +139,10 @@ type trustForgetCmd struct {
 
 type pairCmd struct {
 	Code     string `arg:"" optional:"" help:"On a client: the code that the builder shows."`
+	StateDir string `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Of lantage serve (${default})."`
+}
+
+type doctorCmd struct {
 	StateDir string `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Of lantage serve (${default})."`
 }
 
@@ -190,7 +203,7 @@ func newParser(c *cli, files []string, options ...kong.Option) (*kong.Kong, erro
 		kong.Configuration(readSettings, files...),
 		kong.Vars{
 			"keepContents": daemon.KeepContents.String(), "keepUnused": daemon.KeepUnused.String(),
-			"connections": strconv.Itoa(daemon.DefaultConnections), "waiting": strconv.Itoa(daemon.DefaultWaiting),
+			"jobMemory": strconv.FormatInt(daemon.DefaultJobMemory()>>20, 10), "connections": strconv.Itoa(daemon.DefaultConnections), "waiting": strconv.Itoa(daemon.DefaultWaiting),
 		},
 	}, options...)...)
 }
@@ -321,6 +334,26 @@ func (p *pairCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	}).Run(ctx)
 }
 
+// Run checks both sides of this machine. The exit status is 1 if something fails.
+func (d *doctorCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	failed := 0
+	tell := func(grade, text, mend string) {
+		if grade == client.Fail {
+			failed++
+		}
+		fmt.Fprintf(io.out, "%s  %s\n", grade, text)
+		if mend != "" {
+			fmt.Fprintf(io.out, "      → %s\n", mend)
+		}
+	}
+	(&client.Doctor{Where: c.where(), Version: version, Environ: os.Environ()}).Run(ctx, tell)
+	(&daemon.Doctor{StateDir: d.StateDir, Logger: slog.New(slog.DiscardHandler)}).Run(ctx, tell)
+	if failed > 0 {
+		return fmt.Errorf("%d of these must be mended", failed)
+	}
+	return nil
+}
+
 // Run serves as a builder until a signal ends it.
 func (s *serveCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	level := slog.LevelInfo
@@ -329,9 +362,17 @@ func (s *serveCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	}
 	return (&daemon.Command{
 		Listen: s.Listen, Name: s.Name, StateDir: s.StateDir, MaxJobs: s.MaxJobs, MaxWaiting: s.MaxWaiting, MaxConnections: s.MaxConnections, Bases: s.Bases,
-		Allow: s.Allow, Plain: c.Plain, NoAdvertise: s.NoAdvertise, Interfaces: s.Interface, Version: version,
+		Allow: s.Allow, Plain: c.Plain, NoAdvertise: s.NoAdvertise, Interfaces: s.Interface, Version: version, Limits: s.limits(),
 		Logger: slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level})),
 	}).Run(ctx)
+}
+
+// limits are those of each job.
+func (s *serveCmd) limits() build.Limits {
+	return build.Limits{
+		Memory: s.JobMemory << 20, CPUWeight: s.JobCPUWeight, Processes: s.JobProcesses, Time: s.JobTime, Silence: s.JobSilence,
+		Disk: s.JobDisk << 20, KeepFree: s.KeepFree << 20,
+	}
 }
 
 // Run shows the version.

@@ -64,7 +64,7 @@ func (r *Runner) try(ctx context.Context, base Base, inputs string, argv []strin
 		return err
 	}
 	defer output.Close()
-	p := start(ctx, s, output)
+	p := r.start(ctx, s, output)
 	err = <-p.started
 	<-p.done
 	if err == nil {

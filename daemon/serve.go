@@ -38,7 +38,8 @@ type Command struct {
 	Allow          string   // AllowLAN or AllowPaired
 	Plain          bool     // do not encrypt
 	NoAdvertise    bool
-	Interfaces     []string // to advertise on; none: all that fit
+	Interfaces     []string     // to advertise on; none: all that fit
+	Limits         build.Limits // of each job
 	Version        string
 	Logger         *slog.Logger
 
@@ -57,6 +58,10 @@ func (c *Command) Run(ctx context.Context) error {
 		return errors.New("--plain and --allow=paired: without encryption no client can be told from another; leave one of them out")
 	}
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return fmt.Errorf("the state directory: %w", err)
+	}
+	// Also where it was there before: a job can leave a setuid program of root's in its PKGDIR, which must be for nobody.
+	if err := os.Chmod(c.StateDir, 0o700); err != nil {
 		return fmt.Errorf("the state directory: %w", err)
 	}
 	// The ends of the jobs' paths: a build root resolves them itself.
@@ -78,7 +83,12 @@ func (c *Command) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	runner := &build.Runner{StateDir: stateDir, Cores: runtime.NumCPU(), Memory: memory(), Bases: own, Logger: c.Logger}
+	runner := &build.Runner{
+		StateDir: stateDir, Cores: runtime.NumCPU(), Memory: memory(), Bases: own, Limits: c.Limits, Logger: c.Logger,
+	}
+	if err := c.enforce(runner, stateDir); err != nil {
+		return err
+	}
 	if err := runner.Check(ctx); err != nil {
 		return err
 	}
@@ -131,6 +141,23 @@ func (c *Command) identify(s *Server) (err error) {
 	}
 	s.Identity, err = trust.LoadIdentity(s.StateDir)
 	return err
+}
+
+// enforce sets up what holds the jobs' limits, and tells the owner how each is held, in the log and, for lantage doctor, in a file.
+func (c *Command) enforce(runner *build.Runner, stateDir string) error {
+	if err := c.Limits.Validate(); err != nil {
+		return err
+	}
+	inForce, err := runner.Enforce()
+	if err != nil {
+		c.Logger.Info("jobs have no control groups: a watchdog holds their limits", "reason", err)
+	}
+	var held []any
+	for _, l := range inForce {
+		held = append(held, l.Name, l.String())
+	}
+	c.Logger.Info("limits of each job", held...)
+	return build.NoteInForce(stateDir, inForce)
 }
 
 // serve runs the server, and the advertiser beside it: mDNS that fails is no reason to end a builder that

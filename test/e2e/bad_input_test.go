@@ -72,7 +72,7 @@ func TestDiskFull(t *testing.T) {
 		"env/size":    "LAB_MB=6\n",
 	})
 	tiny(t, tower, "/var/lib/tiny", "64m")
-	d := serve(t, tower, "--state-dir", "/var/lib/tiny")
+	d := serve(t, tower, "--state-dir", "/var/lib/tiny", "--keep-free=0")
 
 	t.Run("PKGDIR is read-only", func(t *testing.T) {
 		tiny(t, lappy, "/var/cache/binpkgs", "3m")
