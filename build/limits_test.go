@@ -70,7 +70,7 @@ func TestLimitsEndJobs(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
-			err := r.try(ctx, base, []string{"/bin/greedy", c.greedy})
+			err := r.try(ctx, base, "", []string{"/bin/greedy", c.greedy})
 			over, ended := errors.AsType[*LimitError](err)
 			switch {
 			case ended != (c.name != ""):
@@ -92,7 +92,7 @@ func TestLimitsEndJobs(t *testing.T) {
 func TestKernelLimits(t *testing.T) {
 	r, base := greedyRoots(t)
 	r.Limits = Limits{Processes: 400}
-	err := r.try(t.Context(), base, []string{"/bin/greedy", "limits"})
+	err := r.try(t.Context(), base, "", []string{"/bin/greedy", "limits"})
 	if err == nil {
 		t.Fatal("it said nothing")
 	}

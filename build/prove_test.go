@@ -81,7 +81,7 @@ func realRoots(t testing.TB) (*Runner, DirBase) {
 // TestBuildRootProves: on this machine a build root comes about, and finds that nothing of what must fail works.
 func TestBuildRootProves(t *testing.T) {
 	r, base := realRoots(t)
-	if err := r.try(t.Context(), base, []string{"/bin/lantage", "version"}); err != nil {
+	if err := r.try(t.Context(), base, "", []string{"/bin/lantage", "version"}); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := os.ReadDir(filepath.Join(r.StateDir, "jobs")); err != nil || len(left) > 0 {
@@ -105,7 +105,7 @@ func BenchmarkBuildRoot(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
 				began := time.Now()
-				if err := r.try(b.Context(), job.base, job.argv); err != nil {
+				if err := r.try(b.Context(), job.base, "", job.argv); err != nil {
 					b.Fatal(err)
 				}
 				took = append(took, time.Since(began))
