@@ -7,6 +7,8 @@ GO      ?= go
 
 # One static binary: nothing of the builder's or the client's libraries is in it.
 export CGO_ENABLED = 0
+# The same for all that is built, so that nothing is compiled twice.
+export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
@@ -22,7 +24,7 @@ GOTEST := $(GO) test -vet=off
 all: build
 
 build:
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o lantage .
+	$(GO) build -ldflags '$(LDFLAGS)' -o lantage .
 
 # ---- tests -----------------------------------------------------------------------------------------------------
 

@@ -42,14 +42,13 @@ type Conn struct {
 // itself. From then on pings are sent by themselves. Errors: ErrNotLantage, ErrPeerOlder, ErrPeerNewer,
 // ErrProtocol, ErrLost, or the peer's refusal as *Error. On error the carrier is closed.
 func Handshake(carrier Carrier, self Hello) (*Conn, Hello, error) {
-	// A peer that has not said who it is does not make us hold more than its hello.
+	// Its buffer is for what is small: what is large is read past it.
 	c := &Conn{carrier: carrier, r: bufio.NewReader(carrier), stopPing: make(chan struct{})}
 	peer, err := c.greet(self)
 	if err != nil {
 		c.Close()
 		return nil, Hello{}, err
 	}
-	c.r = bufio.NewReaderSize(c.r, MaxData+2*headerSize) // what the other has read of what follows comes first
 	go c.ping()
 	return c, peer, nil
 }
@@ -158,14 +157,26 @@ func (c *Conn) read() (Frame, error) {
 		}
 		return Frame{t, body}, nil
 	}
-	body, err := io.ReadAll(io.LimitReader(c.r, int64(n)))
-	if err == nil && len(body) < int(n) {
-		err = io.ErrUnexpectedEOF
-	}
+	body, err := readGrowing(c.r, int(n))
 	if err != nil {
-		return Frame{}, err
+		return Frame{}, noEOF(err)
 	}
 	return Frame{t, body}, nil
+}
+
+// readGrowing reads n bytes into a buffer that is never more than twice as large as what has arrived, or small.
+func readGrowing(r io.Reader, n int) ([]byte, error) {
+	body := make([]byte, 0, min(n, 4<<10))
+	for len(body) < n {
+		if len(body) == cap(body) {
+			body = append(make([]byte, 0, min(n, 2*cap(body))), body...)
+		}
+		more, err := io.ReadFull(r, body[len(body):cap(body)])
+		if body = body[:len(body)+more]; err != nil {
+			return nil, err
+		}
+	}
+	return body, nil
 }
 
 // Decode fills v from a control frame that must be of type want. An error frame in its place is returned as
