@@ -330,10 +330,9 @@ func (e *Emerge) ask(ctx context.Context, question string) error {
 	return err
 }
 
-func (e *Emerge) dialer(keys *keyring, chost string) *dialer {
+func (e *Emerge) dialer(keys *keyring) *dialer {
 	return &dialer{
-		self: wire.Hello{Name: hostName(), Software: e.Version, CHOST: chost}, identity: keys.self, secret: keys.secret,
-		wanted: func(b *builder) bool { return keys.distrust(b, true) == nil },
+		self: wire.Hello{Name: hostName(), Software: e.Version}, identity: keys.self, secret: keys.secret, wanted: keys.enough,
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"lantage/archive"
 	"lantage/discovery"
 	"lantage/gentoo"
+	"lantage/trust"
 	"lantage/wire"
 )
 
@@ -184,6 +185,8 @@ type fakeBuilder struct {
 	hello   wire.Hello
 	scripts []func(*dialog)
 	shy     bool // clients may go without a hello
+	// identities are those of the connections, the last one for all others, too; none: it does not encrypt.
+	identities []*trust.Identity
 
 	mu          sync.Mutex
 	connections int
@@ -245,7 +248,18 @@ func (f *fakeBuilder) talk(c net.Conn, n int) {
 	if n >= len(f.scripts) {
 		return // as a builder that is gone
 	}
-	conn, _, err := wire.Handshake(c, f.hello)
+	raw, channel := c, (*trust.Conn)(nil)
+	if k := len(f.identities); k > 0 {
+		var err error
+		if channel, err = trust.Server(f.t.Context(), c, f.identities[min(n, k-1)]); err != nil {
+			if !f.shy {
+				f.t.Errorf("channel: %v", err)
+			}
+			return
+		}
+		raw = channel
+	}
+	conn, _, err := wire.Handshake(raw, f.hello)
 	if err != nil && f.shy {
 		return
 	}
@@ -254,20 +268,21 @@ func (f *fakeBuilder) talk(c net.Conn, n int) {
 		return
 	}
 	defer conn.Close()
-	f.scripts[n](&dialog{t: f.t, conn: conn, raw: c})
+	f.scripts[n](&dialog{t: f.t, conn: conn, raw: raw, channel: channel})
 }
 
 // dialog is one connection as the builder sees it. What the client sends is not judged unless a method says
 // so.
 type dialog struct {
-	t      *testing.T
-	conn   *wire.Conn
-	raw    net.Conn
-	job    wire.Job
-	inputs []byte // as they came
-	seq    int
-	out    *wire.StreamWriter
-	tar    *archive.Writer
+	t       *testing.T
+	conn    *wire.Conn
+	raw     net.Conn
+	channel *trust.Conn // nil: it is not encrypted
+	job     wire.Job
+	inputs  []byte // as they came
+	seq     int
+	out     *wire.StreamWriter
+	tar     *archive.Writer
 }
 
 // submit takes the job and its inputs, and accepts it.
@@ -372,7 +387,7 @@ func (d *dialog) drain() {
 
 // drop ends the connection in the middle, after what was sent has been delivered.
 func (d *dialog) drop() {
-	_ = d.raw.(*net.TCPConn).CloseWrite()
+	_ = d.raw.(interface{ CloseWrite() error }).CloseWrite()
 	d.drain()
 }
 

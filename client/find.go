@@ -62,7 +62,7 @@ func (e *Emerge) findBuilder(ctx context.Context, sys *system) (*builder, error)
 
 // search looks for builders that can build for this machine.
 func (e *Emerge) search(sys *system, known *cache, keys *keyring, report *discovery.Report) *search {
-	s := &search{sources: e.sources(known, report), dialer: e.dialer(keys, sys.chost), timeout: searchTimeout}
+	s := &search{sources: e.sources(known, report), dialer: e.dialer(keys), timeout: searchTimeout}
 	if e.fixed() {
 		s.timeout = dialTimeout
 	}

@@ -126,7 +126,7 @@ func (l *ListBuilders) find(ctx context.Context) (rows []listed, why string, err
 func (l *ListBuilders) search(known *cache, keys *keyring, report *discovery.Report) *search {
 	return &search{
 		sources: l.sources(known, report), judge: l.wants, timeout: listMost,
-		dialer: &dialer{self: wire.Hello{Name: hostName(), Software: l.Version}, identity: keys.self},
+		dialer: &dialer{self: wire.Hello{Name: hostName(), Software: l.Version}, identity: keys.self, wanted: keys.enough},
 	}
 }
 

@@ -82,7 +82,10 @@ func (p *Pair) find(ctx context.Context, keys *keyring) (*builder, error) {
 	var report discovery.Report
 	s := &search{
 		sources: p.sources(known, &report), timeout: searchTimeout,
-		dialer: &dialer{self: wire.Hello{Name: hostName(), Software: p.Version}, identity: keys.self},
+		dialer: &dialer{
+			self: wire.Hello{Name: hostName(), Software: p.Version}, identity: keys.self,
+			wanted: func(b *builder) bool { return b.hello.Pairing },
+		},
 		settle: func(*sighting) time.Duration { return 2 * settleTime }, // two that wait are no good sign
 	}
 	s.judge = func(a *sighting) error {

@@ -6,6 +6,13 @@ import (
 	"path/filepath"
 )
 
+// Where what belongs to the machine is kept. The tests, which often run as root, put other places here.
+var (
+	stateHome = "/var/lib/lantage"
+	cacheHome = "/var/cache/lantage"
+	logHome   = "/var/log/lantage"
+)
+
 // mayMerge reports whether the results are for PKGDIR and emerge, and not for an archive.
 func (e *Emerge) mayMerge() bool { return isRoot() && !e.NoInstall }
 
@@ -16,7 +23,7 @@ func (e *Emerge) logDir() string {
 	case e.LogDir != "":
 		return e.LogDir
 	case isRoot():
-		return "/var/log/lantage"
+		return logHome
 	}
 	return filepath.Join(userState(e.Environ), "log")
 }

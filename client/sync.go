@@ -92,7 +92,7 @@ func (s *Sync) run(ctx context.Context) error {
 // rootCopy is what brings a copy of this machine's root up to date.
 func (e *Emerge) rootCopy(sys *system) (*rootCopy, error) {
 	c := &rootCopy{
-		dir: cmp.Or(e.CacheDir, "/var/cache/lantage"), chost: sys.chost,
+		dir: cmp.Or(e.CacheDir, cacheHome), chost: sys.chost,
 		rules: rootfs.Rules{
 			Root: "/", Repos: sys.repoLocations(), Include: e.Copy, Exclude: e.NoCopy,
 			Skip: []string{sys.pkgdir, sys.distdir}, Own: sys.ownRepos(), Text: withoutCredentials,

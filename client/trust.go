@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"lantage/trust"
@@ -54,6 +55,13 @@ func (k *keyring) judge(b *builder) (trust.Verdict, trust.Peer) {
 		return trust.Known, trust.Peer{Name: b.hello.Name}
 	}
 	return trust.Judge(k.peers, b.hello.Name, b.key)
+}
+
+// enough reports whether a builder that answered is one for which no other address of the same candidate is tried: packets that
+// anybody can send say where a builder is, and who answers there first must not hide one that is known.
+func (k *keyring) enough(b *builder) bool {
+	knowsSome := slices.ContainsFunc(k.peers, func(p trust.Peer) bool { return p.State == trust.Trusted })
+	return k.knows(b) || !knowsSome && k.distrust(b, true) == nil
 }
 
 // knows reports whether nobody has to be asked about a builder.
@@ -168,7 +176,7 @@ func loadSecret(dir string) (string, error) {
 	var random [16]byte
 	rand.Read(random[:])
 	id := hex.EncodeToString(random[:])
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
 	return id, os.WriteFile(file, []byte(id+"\n"), 0o600)
@@ -195,7 +203,7 @@ func BuildersSide(stateDir string, environ []string) trust.Side {
 // stateDir is where a client keeps what must not be lost.
 func (w *Where) stateDir(environ []string) string {
 	if isRoot() {
-		return cmp.Or(w.StateDir, "/var/lib/lantage")
+		return cmp.Or(w.StateDir, stateHome)
 	}
 	return cmp.Or(w.StateDir, userState(environ))
 }

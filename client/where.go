@@ -253,12 +253,13 @@ func (w *Where) wants(a *sighting) (err error) {
 // cacheFile is where the builders are that are known from before: below /var/cache for root, and where the
 // XDG base directory specification puts what can be lost for others.
 func (w *Where) cacheFile(environ []string) string {
-	const name = "lantage/builders.json"
+	const file = "builders.json"
+	const name = "lantage/" + file
 	if w.CacheFile != "" {
 		return w.CacheFile
 	}
 	if isRoot() {
-		return filepath.Join("/var/cache", name)
+		return filepath.Join(cacheHome, file)
 	}
 	if dir := lookupEnv(environ, "XDG_CACHE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, name)

@@ -89,6 +89,13 @@ func (r *rig) set(key trust.Key, state trust.State) {
 	r.manage(func(m *trust.Manager) error { return m.Set(r.t.Context(), key.String(), state) })
 }
 
+// sessions are those that go on.
+func (r *rig) sessions() int {
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
+	return len(r.server.live)
+}
+
 func wantText(t *testing.T, text string, parts ...string) {
 	t.Helper()
 	for _, p := range parts {
@@ -395,6 +402,9 @@ func TestRevokedMeanwhile(t *testing.T) {
 		_ = w.Close()
 	}
 	p.close()
+	for r.sessions() > 0 {
+		runtime.Gosched()
+	}
 	r.nothingIsKept()
 }
 

@@ -8,7 +8,8 @@ import (
 
 const magic = "LANTAGE\n"
 
-// Hello is what each side says of itself after the preface. A client fills in Name, Software and CHOST only.
+// Hello is what each side says of itself after the preface. A client fills in Name and Software only: it does not know yet
+// whether it trusts the builder.
 type Hello struct {
 	Name     string   `json:"name"`               // the machine's host name
 	Software string   `json:"software"`           // Lantage's version
