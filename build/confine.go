@@ -75,15 +75,16 @@ func limitNamespaces(spec *rootSpec) error {
 	const pidMax = "/proc/sys/kernel/pid_max"
 	if n := spec.Limits.processCeiling(); n > 0 {
 		text, err := os.ReadFile(pidMax)
+		n += reservedPIDs
 		if now, err2 := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && err2 == nil && n < now {
-			_ = os.WriteFile(pidMax, strconv.AppendUint(nil, max(n, leastPidMax), 10), 0) // refused before 6.14: it is the builder's
+			_ = os.WriteFile(pidMax, strconv.AppendUint(nil, n, 10), 0) // refused before 6.14: it is the builder's
 		}
 	}
 	return ignoreMissing(os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0))
 }
 
-// leastPidMax is the kernel's RESERVED_PIDS + 1.
-const leastPidMax = 301
+// reservedPIDs is the kernel's RESERVED_PIDS: once it has been through all numbers, it gives out no lower ones.
+const reservedPIDs = 300
 
 // setLimits sets what the kernel limits for each process or user, with the builder's privileges.
 func setLimits(l Limits) error {

@@ -10,6 +10,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 1 {
+		return
+	}
 	switch os.Args[1] {
 	case "memory":
 		var all [][]byte
@@ -25,7 +28,10 @@ func main() {
 		fill("/tmp/fill")
 	case "disk":
 		fill("/var/fill")
-	case "fork":
+	case "churn": // as a fork bomb that has been through all process numbers
+		for range 1500 {
+			_ = exec.Command("/bin/greedy").Run()
+		}
 		for {
 			if err := exec.Command("/bin/greedy", "wait").Start(); err != nil {
 				time.Sleep(10 * time.Millisecond)
