@@ -165,7 +165,11 @@ func (d *dialer) greet(ctx context.Context, conn net.Conn, b *builder) error {
 		}
 		carrier, b.key, b.channel = channel, channel.Peer, channel
 	}
-	c, hello, err := wire.Handshake(carrier, d.self)
+	self := d.self
+	if local, err := netip.ParseAddrPort(conn.LocalAddr().String()); err == nil {
+		self.Address = local.Addr().Unmap().WithZone("").String()
+	}
+	c, hello, err := wire.Handshake(carrier, self)
 	b.conn, b.hello = c, tidy(hello)
 	return err
 }

@@ -57,6 +57,20 @@ func (ss *session) mayCome() error {
 	return nil
 }
 
+// isDirect refuses a client that somebody is between: what the network says of it is of somebody else then. A client that lies can
+// do so only with the help of a machine of the LAN, which could come itself.
+func (ss *session) isDirect() error {
+	s := ss.server
+	if s.PairedOnly || ss.from == "" {
+		return nil
+	}
+	if from, err := netip.ParseAddr(ss.from); err != nil || from.Unmap() != ipOf(ss.addr) {
+		return wire.Errorf(wire.CodeDeclined, "%s takes jobs from machines of its own networks only, and this one (%.60q) comes through %v: there is a proxy or "+
+			"a router between. With lantage serve --allow=paired it takes those of paired machines from anywhere", s.Hello.Name, ss.from, ipOf(ss.addr))
+	}
+	return nil
+}
+
 var identityRE = regexp.MustCompile(`^[0-9a-f]{32,128}$`)
 
 // identify notes who a client says it is where its connection does not. The name is a secret, and is not kept.

@@ -449,3 +449,27 @@ func TestControl(t *testing.T) {
 		t.Errorf("%+v, %v", st, err)
 	}
 }
+
+// TestProxied: a client that somebody is between is refused where the network is what counts, and taken where it is paired.
+func TestProxied(t *testing.T) {
+	s := &Server{Hello: wire.Hello{Name: "tower"}}
+	for _, c := range []struct {
+		from, addr string
+		paired, ok bool
+	}{
+		{"10.77.0.3", "10.77.0.3:999", false, true},
+		{"10.77.0.3", "[::ffff:10.77.0.3]:999", false, true},
+		{"fe80::3", "[fe80::3%lo]:999", false, true},
+		{"10.77.0.3", "10.77.0.2:999", false, false},
+		{"nonsense", "10.77.0.2:999", false, false},
+		{"10.77.0.3", "10.77.0.2:999", true, true},
+		{"", "10.77.0.2:999", false, true}, // it does not say
+	} {
+		s.PairedOnly = c.paired
+		addr := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.addr))
+		err := (&session{server: s, addr: addr, from: c.from}).isDirect()
+		if (err == nil) != c.ok {
+			t.Errorf("from %q, seen as %s, paired only %t: %v", c.from, c.addr, c.paired, err)
+		}
+	}
+}

@@ -20,6 +20,7 @@ type session struct {
 	conn   *wire.Conn
 	addr   net.Addr // the peer's
 	name   string   // that it gave itself
+	from   string   // the address that it says it connects from
 	logger *slog.Logger
 
 	channel *trust.Conn // nil: it is not encrypted
@@ -73,7 +74,7 @@ func (ss *session) greet(ctx context.Context, conn net.Conn) error {
 	if ss.conn, peer, err = wire.Handshake(carrier, s.hello()); err != nil {
 		return err
 	}
-	ss.name = peer.Name
+	ss.name, ss.from = peer.Name, peer.Address
 	ss.logger = ss.logger.With("peer", peer.Name, "software", peer.Software)
 	return nil
 }
@@ -120,6 +121,9 @@ func (ss *session) limited(ctx context.Context, limit time.Duration, what string
 // request reads the one request of a session, and the syncs and the offer before it, and answers.
 func (ss *session) request(ctx context.Context) error {
 	f, err := ss.first(ctx)
+	if err == nil {
+		err = ss.isDirect()
+	}
 	if err == nil && f.Type == wire.TypePair {
 		return ss.pair(ctx, f)
 	}

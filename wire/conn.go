@@ -68,8 +68,8 @@ func (c *Conn) greet(self Hello) (peer Hello, err error) {
 		wrote <- err
 	}()
 	if _, err := readPreface(c.r); err != nil {
-		if errors.Is(err, ErrPeerOlder) || errors.Is(err, ErrPeerNewer) {
-			c.part(wrote)
+		if errors.Is(err, ErrPeerOlder) || errors.Is(err, ErrPeerNewer) || errors.Is(err, ErrNotLantage) {
+			c.part(wrote) // also of one that encrypts, and sees by our preface that this side does not
 		}
 		return peer, lost(err)
 	}
@@ -96,7 +96,7 @@ func (c *Conn) part(wrote <-chan error) {
 	c.carrier.SetWriteDeadline(deadline)
 	<-wrote
 	c.Finish(farewell)
-	_, _ = io.Copy(io.Discard, c.r)
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.r, MaxControl))
 }
 
 // Refuse answers a peer with an error in place of a hello, without listening to it, and closes the carrier.

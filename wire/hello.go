@@ -8,7 +8,7 @@ import (
 
 const magic = "LANTAGE\n"
 
-// Hello is what each side says of itself after the preface. A client fills in Name and Software only: it does not know yet
+// Hello is what each side says of itself after the preface. A client fills in Name, Software and Address only: it does not know yet
 // whether it trusts the builder.
 type Hello struct {
 	Name     string   `json:"name"`               // the machine's host name
@@ -27,6 +27,8 @@ type Hello struct {
 	Jobs     int      `json:"jobs,omitempty"`     // running now
 	Waiting  int      `json:"waiting,omitempty"`  // queued now
 	JobLimit int      `json:"jobLimit,omitempty"` // how many run at once
+
+	Address string `json:"address,omitempty"` // a client's, that it connects from: where a builder sees another one, somebody is between
 
 	Distfiles bool `json:"distfiles,omitempty"` // it takes those that clients have
 	Pairing   bool `json:"pairing,omitempty"`   // its owner waits for a client to be paired
