@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -28,7 +29,7 @@ import (
 var version = "0.1-dev"
 
 // cli is the grammar. Lantage's own flags stand before the word emerge; all that follows it belongs to
-// emerge.
+// emerge, but for --show-inputs.
 type cli struct {
 	Builder    string   `help:"The builder: address, address:port, host name; or, of one on the LAN, its name, instance, or the beginning of its ID. It wins over discovery." placeholder:"NAME"`
 	Host       string   `hidden:"" env:"LANTAGE_HOST" placeholder:"HOST" help:"The builder's host name or address."`
@@ -45,11 +46,12 @@ type cli struct {
 	IgnoreCPU  bool     `name:"ignore-cpu" help:"Take builders whose CPU cannot run what this machine's flags ask for, too: for those who know better."`
 	Plain      bool     `help:"Do not encrypt, neither here nor on the builder (lantage serve --plain): for links that are private already."`
 	AcceptNew  bool     `env:"LANTAGE_ACCEPT_NEW" help:"Use a builder that was never met without a question. One whose key has changed is refused all the same."`
+	ShowInputs bool     `help:"Show what would leave this machine for a builder, with what stays and why, and send nothing. It may follow the word emerge, too."`
 	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
 
 	IgnoreRevisions bool `help:"Build on a builder's own base also where its ebuild repositories are in another state than this machine's."`
 
-	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own."`
+	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own, but for --show-inputs."`
 	Serve        serveCmd        `cmd:"" help:"Be a builder."`
 	ListBuilders listBuildersCmd `cmd:"" help:"Show the builders on the LAN."`
 	Sync         syncCmd         `cmd:"" help:"Bring a builder's copy of this machine's root up to date."`
@@ -57,6 +59,7 @@ type cli struct {
 	GC           gcCmd           `cmd:"" name:"gc" help:"Make room on a builder's disk."`
 	Pair         pairCmd         `cmd:"" help:"Make a client and a builder known to each other: first on the builder, which shows a code, then on the client."`
 	Trust        trustCmd        `cmd:"" help:"Show and change which builders and clients are trusted."`
+	Doctor       doctorCmd       `cmd:"" help:"Check this machine as a client and as a builder, and say what mends what is wrong."`
 	Version      versionCmd      `cmd:"" help:"Show the version."`
 	BuildRoot    buildRootCmd    `cmd:"" hidden:""`
 }
@@ -66,14 +69,24 @@ type emergeCmd struct {
 }
 
 type serveCmd struct {
-	Listen      string   `default:":8473" placeholder:"ADDR:PORT" help:"Where to listen (${default})."`
-	Name        string   `placeholder:"NAME" help:"What clients call this builder (the host name)."`
-	StateDir    string   `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Where copies, caches and jobs live (${default})."`
-	MaxJobs     int      `default:"1" placeholder:"N" help:"How many jobs run at once (${default})."`
-	Bases       []string `default:"auto" placeholder:"BASE" help:"What jobs are built on: client, copies of the clients' roots; host, this machine; a directory with a whole system. auto is client, and host on Gentoo (${default})."`
-	Allow       string   `default:"lan" enum:"lan,paired" placeholder:"WHO" help:"Whose jobs are taken: lan, of all machines on this one's own networks; paired, of paired or allowed machines (lantage pair, lantage trust allow), wherever they are (${default})."`
-	NoAdvertise bool     `help:"Do not announce this builder by mDNS."`
-	Interface   []string `placeholder:"NAME" help:"Announce on these interfaces only."`
+	Listen         string   `default:":8473" placeholder:"ADDR:PORT" help:"Where to listen (${default})."`
+	Name           string   `placeholder:"NAME" help:"What clients call this builder (the host name)."`
+	StateDir       string   `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Where copies, caches and jobs live (${default})."`
+	MaxJobs        int      `default:"1" placeholder:"N" help:"How many jobs run at once (${default})."`
+	MaxWaiting     int      `default:"${waiting}" placeholder:"N" help:"How many more jobs wait; of one address a quarter (${default})."`
+	MaxConnections int      `default:"${connections}" placeholder:"N" help:"How many connections there are at once; of one address a quarter (${default})."`
+	Bases          []string `default:"auto" placeholder:"BASE" help:"What jobs are built on: client, copies of the clients' roots; host, this machine; a directory with a whole system. auto is client, and host on Gentoo (${default})."`
+	Allow          string   `default:"lan" enum:"lan,paired" placeholder:"WHO" help:"Whose jobs are taken: lan, of all machines on this one's own networks; paired, of paired or allowed machines (lantage pair, lantage trust allow), wherever they are (${default})."`
+	NoAdvertise    bool     `help:"Do not announce this builder by mDNS."`
+	Interface      []string `placeholder:"NAME" help:"Announce on these interfaces only."`
+
+	JobMemory    int64         `default:"${jobMemory}" placeholder:"MIB" help:"Memory of one job. One that takes more is ended, before the machine has none left for its owner; 0 is no limit, here and below (${default}, 7/8 of this machine's)."`
+	JobCPUWeight int           `name:"job-cpu-weight" default:"20" placeholder:"N" help:"CPU time of a job against everything else here, which has 100, where both want it; 1 to 10000 (${default})."`
+	JobProcesses int           `default:"16384" placeholder:"N" help:"Processes and threads of one job; large builds have a few thousand (${default})."`
+	JobTime      time.Duration `default:"0" placeholder:"TIME" help:"How long one job may take. No limit by itself: @world may take days (${default})."`
+	JobSilence   time.Duration `default:"2h" placeholder:"TIME" help:"How long a job may write nothing to its logs. The longest quiet steps, links of browsers and test suites, take less (${default})."`
+	JobDisk      int64         `default:"0" placeholder:"MIB" help:"What one job may write to the disk (${default}: as much as there is room for)."`
+	KeepFree     int64         `default:"2048" placeholder:"MIB" help:"What no job takes of the state directory's disk, or a twentieth of it if that is less (${default})."`
 }
 
 type listBuildersCmd struct {
@@ -83,9 +96,8 @@ type listBuildersCmd struct {
 }
 
 type syncCmd struct {
-	Full       bool `help:"Look at every file, also where nothing seems to have changed."`
-	ShowInputs bool `help:"Show what is copied and what is not, and copy nothing."`
-	Forget     bool `help:"Have the builder remove its copy."`
+	Full   bool `help:"Look at every file, also where nothing seems to have changed."`
+	Forget bool `help:"Have the builder remove its copy."`
 }
 
 type verifyCmd struct {
@@ -130,6 +142,10 @@ type pairCmd struct {
 	StateDir string `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Of lantage serve (${default})."`
 }
 
+type doctorCmd struct {
+	StateDir string `default:"/var/lib/lantage" type:"path" placeholder:"DIR" help:"Of lantage serve (${default})."`
+}
+
 type versionCmd struct{}
 
 type buildRootCmd struct {
@@ -137,9 +153,21 @@ type buildRootCmd struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // from then on a second signal kills at once
-	os.Exit(exitStatus(run(ctx, os.Args, os.Stdout, os.Stderr), os.Stderr))
+	os.Exit(exitStatus(run(untilSignal(), os.Args, os.Stdout, os.Stderr), os.Stderr))
+}
+
+// untilSignal returns a context that a signal cancels. A second one kills at once: that holds before anybody learns of the
+// first, and says so to the user.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		s := <-signals
+		signal.Stop(signals)
+		cancel(fmt.Errorf("%v signal received", s))
+	}()
+	return ctx
 }
 
 // run parses the command line and runs the command.
@@ -173,7 +201,10 @@ func newParser(c *cli, files []string, options ...kong.Option) (*kong.Kong, erro
 			"Each flag may stand in " + client.ConfigFile + ", too: its name = \"value\"; those of a command below [its name]. " +
 			"There, builders = [\"host\", …] says which builders there are."),
 		kong.Configuration(readSettings, files...),
-		kong.Vars{"keepContents": daemon.KeepContents.String(), "keepUnused": daemon.KeepUnused.String()},
+		kong.Vars{
+			"keepContents": daemon.KeepContents.String(), "keepUnused": daemon.KeepUnused.String(),
+			"jobMemory": strconv.FormatInt(daemon.DefaultJobMemory()>>20, 10), "connections": strconv.Itoa(daemon.DefaultConnections), "waiting": strconv.Itoa(daemon.DefaultWaiting),
+		},
 	}, options...)...)
 }
 
@@ -206,10 +237,27 @@ func (c *cli) where() client.Where {
 	return client.Where{Builder: c.Builder, Host: c.Host, Port: c.Port, Builders: c.Builders, Domains: c.Domains, Plain: c.Plain, AcceptNew: c.AcceptNew}
 }
 
+// withoutShowInputs takes the one word of ours out of emerge's arguments. It is no option of emerge's, and what somebody who forgets its
+// place would have merged is not merged.
+func withoutShowInputs(args []string) (rest []string, found bool) {
+	for i, a := range args {
+		switch {
+		case a == "--":
+			return append(rest, args[i:]...), found
+		case a == "--show-inputs":
+			found = true
+		default:
+			rest = append(rest, a)
+		}
+	}
+	return rest, found
+}
+
 // Run does what emerge does.
 func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	args, show := withoutShowInputs(e.Args)
 	return (&client.Emerge{
-		Args: e.Args, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback, IgnoreCPU: c.IgnoreCPU,
+		Args: args, ShowInputs: show || c.ShowInputs, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback, IgnoreCPU: c.IgnoreCPU,
 		Local: c.Local, Remote: c.Remote,
 		Verbose: c.Verbose, Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
 		IgnoreRevisions: c.IgnoreRevisions,
@@ -227,7 +275,7 @@ func (l *listBuildersCmd) Run(ctx context.Context, c *cli, io stdio) error {
 // Run brings the copy of this machine's root up to date.
 func (s *syncCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return (&client.Sync{
-		Where: c.where(), Copy: c.Copy, NoCopy: c.NoCopy, IgnoreCPU: c.IgnoreCPU, Full: s.Full, ShowInputs: s.ShowInputs, Forget: s.Forget,
+		Where: c.where(), Copy: c.Copy, NoCopy: c.NoCopy, IgnoreCPU: c.IgnoreCPU, Full: s.Full, ShowInputs: c.ShowInputs, Forget: s.Forget,
 		Version: version, Environ: os.Environ(), Stdin: io.in, Stdout: io.out, Stderr: io.err,
 	}).Run(ctx)
 }
@@ -286,6 +334,26 @@ func (p *pairCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	}).Run(ctx)
 }
 
+// Run checks both sides of this machine. The exit status is 1 if something fails.
+func (d *doctorCmd) Run(ctx context.Context, c *cli, io stdio) error {
+	failed := 0
+	tell := func(grade, text, mend string) {
+		if grade == client.Fail {
+			failed++
+		}
+		fmt.Fprintf(io.out, "%s  %s\n", grade, text)
+		if mend != "" {
+			fmt.Fprintf(io.out, "      → %s\n", mend)
+		}
+	}
+	(&client.Doctor{Where: c.where(), Version: version, Environ: os.Environ()}).Run(ctx, tell)
+	(&daemon.Doctor{StateDir: d.StateDir, Logger: slog.New(slog.DiscardHandler)}).Run(ctx, tell)
+	if failed > 0 {
+		return fmt.Errorf("%d of these must be mended", failed)
+	}
+	return nil
+}
+
 // Run serves as a builder until a signal ends it.
 func (s *serveCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	level := slog.LevelInfo
@@ -293,10 +361,18 @@ func (s *serveCmd) Run(ctx context.Context, c *cli, io stdio) error {
 		level = slog.LevelDebug
 	}
 	return (&daemon.Command{
-		Listen: s.Listen, Name: s.Name, StateDir: s.StateDir, MaxJobs: s.MaxJobs, Bases: s.Bases,
-		Allow: s.Allow, Plain: c.Plain, NoAdvertise: s.NoAdvertise, Interfaces: s.Interface, Version: version,
+		Listen: s.Listen, Name: s.Name, StateDir: s.StateDir, MaxJobs: s.MaxJobs, MaxWaiting: s.MaxWaiting, MaxConnections: s.MaxConnections, Bases: s.Bases,
+		Allow: s.Allow, Plain: c.Plain, NoAdvertise: s.NoAdvertise, Interfaces: s.Interface, Version: version, Limits: s.limits(),
 		Logger: slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level})),
 	}).Run(ctx)
+}
+
+// limits are those of each job.
+func (s *serveCmd) limits() build.Limits {
+	return build.Limits{
+		Memory: s.JobMemory << 20, CPUWeight: s.JobCPUWeight, Processes: s.JobProcesses, Time: s.JobTime, Silence: s.JobSilence,
+		Disk: s.JobDisk << 20, KeepFree: s.KeepFree << 20,
+	}
 }
 
 // Run shows the version.

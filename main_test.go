@@ -91,6 +91,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"lantage", "version"}, "lantage " + version},
 		{[]string{"lantage", "--help"}, "emerge [<args> ...]"},
 		{[]string{"lantaged", "--help"}, "--state-dir"},
+		{[]string{"lantage", "--help"}, "--show-inputs"},
 		{[]string{"lantage", "--frobnicate"}, "lantage --help"},
 		{[]string{"lantage"}, "lantage --help"},
 	} {
@@ -100,6 +101,24 @@ func TestCommandLine(t *testing.T) {
 		}
 		if !strings.Contains(out.String(), c.want) {
 			t.Errorf("%q prints %q, without %q", c.args, out.String(), c.want)
+		}
+	}
+}
+
+// Of emerge's arguments only one is ours, and only where emerge would take it for an option.
+func TestWithoutShowInputs(t *testing.T) {
+	for _, c := range []struct {
+		args, rest []string
+		found      bool
+	}{
+		{[]string{"-1", "a/b"}, []string{"-1", "a/b"}, false},
+		{[]string{"--show-inputs", "-1", "a/b"}, []string{"-1", "a/b"}, true},
+		{[]string{"-1", "a/b", "--show-inputs"}, []string{"-1", "a/b"}, true},
+		{[]string{"-1", "--", "--show-inputs"}, []string{"-1", "--", "--show-inputs"}, false},
+		{[]string{"--show-inputs=y"}, []string{"--show-inputs=y"}, false},
+	} {
+		if rest, found := withoutShowInputs(c.args); !slices.Equal(rest, c.rest) || found != c.found {
+			t.Errorf("%q: %q, %t", c.args, rest, found)
 		}
 	}
 }

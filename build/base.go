@@ -135,36 +135,8 @@ func buildReads(target string) bool {
 	return false
 }
 
-// maskedDirs are directories of a builder that hold people's or services' data, or keys, and nothing that a
-// build reads.
-var maskedDirs = []string{
-	"/boot", "/efi", "/home", "/lost+found", "/media", "/mnt", "/root", "/srv",
-	"/etc/NetworkManager", "/etc/cron.d", "/etc/docker", "/etc/ipsec.d", "/etc/iwd", "/etc/lantage", "/etc/letsencrypt",
-	"/etc/openvpn", "/etc/ssh", "/etc/ssl/private", "/etc/sudoers.d", "/etc/wireguard", "/etc/wpa_supplicant",
-	"/var/cache", "/var/log", "/var/mail", "/var/spool", "/var/tmp",
-}
-
-// maskedFiles likewise.
-var maskedFiles = []string{
-	"/etc/gshadow", "/etc/gshadow-", "/etc/krb5.keytab", "/etc/machine-id", "/etc/make.conf",
-	"/etc/security/opasswd", "/etc/shadow", "/etc/shadow-", "/etc/sudoers",
-}
-
-// keptVarLib are the parts of /var/lib that belong to the installed system; the rest is services' data.
-var keptVarLib = []string{"gentoo", "misc", "portage", "texmf"}
-
 // Masks implements Base.
-func (b HostBase) Masks() (dirs, files []string) {
-	dirs = append(slices.Clone(maskedDirs), b.StateDir)
-	entries, _ := os.ReadDir("/var/lib")
-	for _, e := range entries {
-		dir := filepath.Join("/var/lib", e.Name())
-		if e.IsDir() && !slices.Contains(keptVarLib, e.Name()) && dir != b.StateDir {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs, maskedFiles
-}
+func (b HostBase) Masks() (dirs, files []string) { return hostMasks("/", b.StateDir) }
 
 // Query implements Base.
 func (HostBase) Query(ctx context.Context, argv ...string) ([]byte, error) {

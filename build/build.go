@@ -6,9 +6,10 @@
 // A build root is an overlay file system over a read-only Base, in mount, PID, IPC and UTS namespaces of
 // its own and in a user namespace whose root is an unprivileged ID range of the builder. What a job writes
 // is thrown away; only its PKGDIR and what it has downloaded last. The job cannot see other processes, the paths that its
-// Base masks, or write to anything of the builder. It does share the builder's network (Portage's own
-// network-sandbox closes it for the phases that compile), its kernel and, as yet without limits, its memory
-// and CPU.
+// Base masks, or write to anything of the builder. It has the capabilities in keptCapabilities, over its own namespaces
+// only, and no way to others; deniedCalls are the system calls that it cannot make. All this is proved in each build root before
+// anything runs there (prove.go). What it takes of the machine has Limits. It does share the builder's network (Portage's own network-sandbox closes it for the phases
+// that compile) and its kernel.
 package build
 
 import (
@@ -128,15 +129,17 @@ type Runner struct {
 	Bases    []OwnBase    // what jobs without a Root may be built on, the preferred one first
 	Cores    int          // CPUs that jobs may use
 	Memory   int64        // bytes that jobs may use
+	Limits   Limits       // of each job
 	Logger   *slog.Logger // what the daemon's owner reads
 
 	keys   keyLocks
 	ranges idRanges
+	groups *cgroups // see Enforce
 }
 
 // Run runs a job to its end and reports. It calls emit, from one goroutine, for each step. Results stay
 // readable until the caller removes the job's directory. The error says why there is no report: a
-// DeclineError, ctx's error when the job was cancelled, or a fault of this machine. When Run returns no
+// DeclineError, a LimitError, ctx's error when the job was cancelled, or a fault of this machine. When Run returns no
 // process and no mount of the job is left.
 func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, error) {
 	base, err := r.base(job)
@@ -144,7 +147,7 @@ func (r *Runner) Run(ctx context.Context, job Job, emit func(Event)) (Report, er
 		return Report{}, err
 	}
 	if job.Root != nil {
-		if err := r.proveRoot(ctx, job.Root); err != nil {
+		if err := r.proveRoot(ctx, job.Root, job.Inputs); err != nil {
 			return Report{}, err
 		}
 	}
@@ -250,7 +253,7 @@ func (r *Runner) emerge(
 		return Report{}, err
 	}
 	begun := time.Now()
-	p := start(ctx, spec, output)
+	p := r.start(ctx, spec, output)
 	if err := <-p.started; err != nil {
 		<-p.done
 		return Report{}, errors.Join(ctx.Err(), err)

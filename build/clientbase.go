@@ -2,6 +2,8 @@ package build
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -111,14 +113,20 @@ try "compiler ($cc)" $cc $CFLAGS $LDFLAGS -o hello hello.c
 try "compiler's program (CFLAGS=\"$CFLAGS\")" ./hello
 `
 
-// proveRoot sees to it, once for each root, that what builds there runs here at all: python, Portage and the compiler, and
-// a program that the compiler made with the client's flags. If not, the job is declined with the reason.
-func (r *Runner) proveRoot(ctx context.Context, root *Root) error {
+// proveRoot sees to it, once for each root and what the job has in the place of its native flags, that what builds there runs here at
+// all: python, Portage and the compiler, and a program that the compiler made with the client's flags. If not, the job is declined
+// with the reason.
+func (r *Runner) proveRoot(ctx context.Context, root *Root, inputs string) error {
+	sum := sha256.New()
+	if err := hashResolved(sum, inputs); err != nil {
+		return err
+	}
+	with := hex.EncodeToString(sum.Sum(nil))
 	mark := root.Note("proved")
-	if _, err := os.Stat(mark); err == nil {
+	if before, err := os.ReadFile(mark); err == nil && string(before) == with {
 		return nil
 	}
-	err := r.try(ctx, ClientBase{root}, []string{"/bin/bash", "-c", proof})
+	err := r.try(ctx, ClientBase{root}, inputs, []string{"/bin/bash", "-c", proof})
 	if failed, ok := errors.AsType[*tryError](err); ok {
 		return &DeclineError{failed.reason()}
 	}
@@ -128,7 +136,7 @@ func (r *Runner) proveRoot(ctx context.Context, root *Root) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(mark, nil, 0o600)
+	return os.WriteFile(mark, []byte(with), 0o600)
 }
 
 // reason is what the proof says last.

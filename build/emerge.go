@@ -108,7 +108,7 @@ func rootEnv(dist distDirs, getenv func(string) string) []string {
 		"PORTAGE_SSH_OPTS=",
 
 		"CCACHE_DISABLE=1",
-		"PORTAGE_NICENESS=10", "PORTAGE_IONICE_COMMAND=",
+		"PORTAGE_NICENESS=0", "PORTAGE_IONICE_COMMAND=", // all of the job is nice: confine.go
 		"PORTAGE_USERNAME=portage", "PORTAGE_GRPNAME=portage",
 		"CLEAN_DELAY=0", "EMERGE_WARNING_DELAY=0",
 	}
@@ -149,8 +149,7 @@ func emergeEnv(job Job, dist distDirs, getenv func(string) string) []string {
 }
 
 // makeConfTail is appended to the client's make.conf. MAKEOPTS belongs there and not in the environment, so
-// that a package.env with MAKEOPTS=-j1 for one package still acts. PORTAGE_NICENESS
-// keeps a desktop that is busy with other things usable; a limit of the load would rather starve the builds.
+// that a package.env with MAKEOPTS=-j1 for one package still acts.
 func makeConfTail(processes int) string {
 	return fmt.Sprintf("\n# Appended by lantage for this builder.\nMAKEOPTS=\"-j%d\"\n", processes)
 }

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initMain is PID 1 of the build root's namespaces. When it ends, the kernel ends every other process of
-// the job.
+// initMain is PID 1 of the build root's namespaces. When it ends, the kernel ends every other process of the job. It makes the root
+// its own, and then becomes, by the same program started anew, a process that can do no more than its job may: of this one
+// threads would be left that can.
 func initMain() (int, error) {
 	runtime.LockOSThread()
-	spec, err := readSpec(os.NewFile(specFD, "spec"))
+	spec, err := readSpec(specFD)
 	if err != nil {
 		return 0, err
 	}
@@ -24,13 +24,25 @@ func initMain() (int, error) {
 			return 0, fmt.Errorf("cannot call the build root %q: %w", spec.HostName, err)
 		}
 	}
-	if err := enterRoot(); err != nil {
-		return 0, err
+	for _, step := range []func(*rootSpec) error{enterRoot, mountInside, pivot, limitNamespaces, maskKernel, confine} {
+		if err := step(spec); err != nil {
+			return 0, err
+		}
 	}
-	if err := mountInside(); err != nil {
-		return 0, err
+	for _, fd := range []int{specFD, readyFD} {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return 0, err
+		}
 	}
-	if err := pivot(); err != nil {
+	err = unix.Exec("/proc/self/exe", []string{"lantage", "build-root", "confined"}, []string{})
+	return 0, fmt.Errorf("cannot go on in the build root: %w", err)
+}
+
+// confinedMain is what initMain becomes: it proves that it cannot get out, runs the job's program, and reaps.
+func confinedMain() (int, error) {
+	runtime.LockOSThread()
+	spec, err := readSpec(specFD)
+	if err != nil {
 		return 0, err
 	}
 	if err := prove(spec); err != nil {
@@ -45,7 +57,7 @@ func initMain() (int, error) {
 // enterRoot makes the working directory, where setup has mounted the build root, a mount of this namespace
 // (pivot_root wants one) and goes there. All is relative to it: root inside may not pass the directories
 // above it.
-func enterRoot() error {
+func enterRoot(*rootSpec) error {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, ".", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
 		return fmt.Errorf("open_tree of the build root: %w", err)
@@ -57,28 +69,43 @@ func enterRoot() error {
 	return unix.Fchdir(fd)
 }
 
+// memoryDirs are what is in memory in a build root, and which part of the job's memory it may take.
+var memoryDirs = []struct {
+	dir, mode string
+	part      int64
+}{{"run", "755", 16}, {"tmp", "1777", 2}, {"dev/shm", "1777", 2}}
+
 // mountInside mounts what a running system has besides its files. These mounts belong to the job's own user
 // namespace.
-func mountInside() error {
-	for _, m := range []struct {
-		fstype, dir, data string
-		flags             uintptr
-	}{
-		{"proc", "proc", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
-		{"tmpfs", "run", "mode=755", unix.MS_NOSUID | unix.MS_NODEV},
-		{"tmpfs", "tmp", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
-		{"tmpfs", "dev", "mode=755", unix.MS_NOSUID},
-	} {
-		if err := unix.Mount(m.fstype, m.dir, m.fstype, m.flags, m.data); err != nil {
-			return &os.PathError{Op: "mount " + m.fstype, Path: m.dir, Err: err}
+func mountInside(spec *rootSpec) error {
+	const plain = unix.MS_NOSUID | unix.MS_NODEV
+	if err := unix.Mount("proc", "proc", "proc", plain|unix.MS_NOEXEC, ""); err != nil {
+		return &os.PathError{Op: "mount proc", Path: "/proc", Err: err}
+	}
+	if err := unix.Mount("tmpfs", "dev", "tmpfs", unix.MS_NOSUID, "mode=755,size=1m"); err != nil {
+		return &os.PathError{Op: "mount tmpfs", Path: "/dev", Err: err}
+	}
+	if err := fillDev("dev"); err != nil {
+		return err
+	}
+	for _, m := range memoryDirs {
+		options := "mode=" + m.mode
+		if spec.Limits.Memory > 0 {
+			options += fmt.Sprintf(",size=%d", spec.Limits.Memory/m.part)
+		}
+		if err := unix.Mount("tmpfs", m.dir, "tmpfs", plain, options); err != nil {
+			return &os.PathError{Op: "mount tmpfs", Path: m.dir, Err: err}
 		}
 	}
-	return fillDev("dev")
+	return nil
 }
 
-// fillDev makes a /dev with the nodes that programs expect and no other.
+// deviceNodes are what programs expect in /dev.
+var deviceNodes = []string{"null", "zero", "full", "random", "urandom", "tty"}
+
+// fillDev makes a /dev with deviceNodes and no other.
 func fillDev(dev string) error {
-	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
+	for _, name := range deviceNodes {
 		node := filepath.Join(dev, name)
 		f, err := os.Create(node)
 		if err != nil {
@@ -98,9 +125,6 @@ func fillDev(dev string) error {
 		"newinstance,ptmxmode=0666,mode=0620,gid=5"); err != nil {
 		return &os.PathError{Op: "mount devpts", Path: "/dev/pts", Err: err}
 	}
-	if err := unix.Mount("tmpfs", dev+"/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
-		return &os.PathError{Op: "mount tmpfs", Path: "/dev/shm", Err: err}
-	}
 	for link, target := range map[string]string{
 		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
 		"stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
@@ -113,7 +137,7 @@ func fillDev(dev string) error {
 }
 
 // pivot makes the working directory the root of this mount namespace and lets go of everything else.
-func pivot() error {
+func pivot(*rootSpec) error {
 	// The old root is stacked over the new one and taken off again: no directory for it is needed
 	// (pivot_root(2), NOTES).
 	if err := unix.PivotRoot(".", "."); err != nil {
@@ -123,45 +147,6 @@ func pivot() error {
 		return fmt.Errorf("cannot let go of the builder's file systems: %w", err)
 	}
 	return os.Chdir("/")
-}
-
-// prove tries what must fail in a build root, each time anew: a kernel or a mount table that surprised us
-// must stop the job, not be found out later.
-func prove(spec *rootSpec) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs("/", &fs); err != nil || fs.Type != unix.OVERLAYFS_SUPER_MAGIC {
-		return fmt.Errorf("/ is not the overlay (type %#x, %v)", fs.Type, err)
-	}
-	if os.Getpid() != 1 {
-		return errors.New("it sees the builder's processes")
-	}
-	err := unix.Mknod("/run/lantage-probe", unix.S_IFBLK|0o600, 1<<8)
-	if err == nil {
-		return errors.New("device nodes can be made")
-	}
-	if err := unix.Mount("sysfs", "tmp", "sysfs", 0, ""); err == nil {
-		return errors.New("the builder's network settings can be mounted")
-	}
-	for _, dir := range spec.MaskDirs {
-		entries, err := os.ReadDir(dir)
-		if err == nil && len(entries) > 0 && !spec.bound(dir) {
-			return fmt.Errorf("%s can be seen", dir)
-		}
-	}
-	if _, err := os.Lstat(spec.Dir); err == nil {
-		return fmt.Errorf("%s, the builder's own state, can be seen", spec.Dir)
-	}
-	return nil
-}
-
-// bound reports whether something of the job is mounted below dir.
-func (s *rootSpec) bound(dir string) bool {
-	for _, b := range s.Binds {
-		if rel, err := filepath.Rel(dir, b.Target); err == nil && filepath.IsLocal(rel) {
-			return true
-		}
-	}
-	return false
 }
 
 // runAndReap runs the job's program and, being PID 1, waits for every orphan. It returns the program's exit

@@ -2,7 +2,6 @@ package build
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -145,30 +144,6 @@ func mapIDs(mount, userns int, attr uint64) error {
 	return unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, &unix.MountAttr{
 		Attr_set: unix.MOUNT_ATTR_IDMAP | attr, Userns_fd: uint64(userns),
 	})
-}
-
-// mountTmpfs mounts an empty tmpfs at path inside the tree, its root owned by uid.
-func (t tree) mountTmpfs(path string, uid int, mode string) error {
-	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("tmpfs: %w", err)
-	}
-	defer unix.Close(fs)
-	id := fmt.Sprint(uid)
-	for _, o := range [][2]string{{"mode", mode}, {"uid", id}, {"gid", id}, {"size", "50%"}} {
-		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
-			return fmt.Errorf("tmpfs option %s: %w", o[0], err)
-		}
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return fmt.Errorf("tmpfs: %w", err)
-	}
-	mount, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
-	if err != nil {
-		return fmt.Errorf("tmpfs: %w", err)
-	}
-	defer unix.Close(mount)
-	return t.attach(mount, path)
 }
 
 func ignoreMissing(err error) error {

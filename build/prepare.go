@@ -178,7 +178,11 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 		bind{Source: tmp, Target: insideTmpDir},
 		bind{Source: logs, Target: insideLogDir})
 	s.Binds = append(s.Binds, dist.binds...)
-	processes, jobs := parallelism(r.Cores, r.Memory)
+	memory := r.Memory
+	if limit := r.Limits.Memory; limit > 0 && limit < memory*3/4 { // the owner means it
+		memory = limit
+	}
+	processes, jobs := parallelism(r.Cores, memory)
 	s.Files = append(localFiles(job.HostName), dist.files...)
 	s.MakeConf = makeConfTail(processes)
 	// Each of the packages that build has make busy already, so the load may well pass the number of cores.

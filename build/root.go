@@ -2,11 +2,13 @@ package build
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // The ID range of build roots. It begins above what distributions hand out to users (/etc/subuid) and what
@@ -17,7 +19,7 @@ const (
 )
 
 // rootSpec describes one build root to the processes that make it and live in it (setup.go, init.go). It
-// crosses a pipe as JSON.
+// crosses to them as JSON.
 type rootSpec struct {
 	Dir      string      // the job's directory for lower, upper, work and root
 	FirstID  int         // the outside ID of root inside
@@ -29,7 +31,8 @@ type rootSpec struct {
 	Inputs   string      // of the job, with files that have another content inside; see resolved.go
 	MakeConf string      // appended to the client's make.conf
 	HostName string      // empty: the builder's
-	Argv     []string    // none: nothing is run
+	Limits   Limits
+	Argv     []string // none: nothing is run
 	Env      []string
 }
 
@@ -85,13 +88,28 @@ func (s *rootSpec) ownDir(name string, mode os.FileMode) (string, error) {
 	return dir, os.Chown(dir, s.FirstID, s.FirstID)
 }
 
-// writeSpec sends the spec and ends it.
-func writeSpec(w io.WriteCloser, s *rootSpec) error {
-	return errors.Join(json.NewEncoder(w).Encode(s), w.Close())
+// file is a file in memory with the spec, for the process that it is handed to.
+func (s *rootSpec) file() (*os.File, error) {
+	fd, err := unix.MemfdCreate("spec", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("cannot describe the build root: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "spec")
+	if err := json.NewEncoder(f).Encode(s); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
-// readSpec reads the spec that the starting process wrote.
-func readSpec(r io.Reader) (*rootSpec, error) {
+// readSpec reads the spec from a descriptor of its file, from the beginning.
+func readSpec(fd int) (*rootSpec, error) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(own), "spec")
+	defer f.Close()
 	s := new(rootSpec)
-	return s, json.NewDecoder(r).Decode(s)
+	return s, json.NewDecoder(io.NewSectionReader(f, 0, math.MaxInt64)).Decode(s)
 }

@@ -21,17 +21,20 @@ import (
 //	setup  in a mount namespace of its own, with the builder's privileges: mounts the layers and binds, starts init,
 //	       waits for it, and passes its exit code on. When it dies, so does everything below it.
 //	hold   only holds the user namespace that ID-mapped mounts take their mapping from.
-//	init   PID 1 of the build root's namespaces: pivots into it, proves that it cannot get out, runs emerge, reaps.
+//	init   PID 1 of the build root's namespaces: pivots into it, and becomes
+//	confined  that has only what a job may have: proves that it cannot get out, runs emerge, reaps.
 
 // Descriptors that the children inherit.
 const (
-	specFD  = 3 // setup and init: the rootSpec as JSON
+	specFD  = 3 // setup and init: the rootSpec as JSON, in a file
 	readyFD = 4 // setup and init: nothing, or the text of an error; closed when emerge runs
 )
 
 // ChildMain is the main function of the processes above; it does not return.
 func ChildMain(stage string) {
-	run := map[string]func() (int, error){"setup": setupMain, "hold": holdMain, "init": initMain}[stage]
+	run := map[string]func() (int, error){
+		"setup": setupMain, "hold": holdMain, "init": initMain, "confined": confinedMain,
+	}[stage]
 	if run == nil {
 		fmt.Fprintln(os.Stderr, "lantage: this command is started by lantage itself")
 		os.Exit(2)
@@ -47,9 +50,12 @@ func ChildMain(stage string) {
 	os.Exit(code)
 }
 
+// program is this one.
+var program = "/proc/self/exe"
+
 // child is a command that runs a further stage of this program and dies with its parent.
 func child(stage string, attr *syscall.SysProcAttr, files ...*os.File) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", "build-root", stage)
+	cmd := exec.Command(program, "build-root", stage)
 	cmd.Args[0] = "lantage"
 	attr.Pdeathsig = syscall.SIGKILL
 	cmd.SysProcAttr = attr
@@ -68,8 +74,15 @@ func setupMain() (int, error) {
 	runtime.LockOSThread() // Pdeathsig is about the thread that starts a child
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM, syscall.SIGINT)
-	spec, err := readSpec(os.NewFile(specFD, "spec"))
+	spec, err := readSpec(specFD)
 	if err != nil {
+		return 0, err
+	}
+	// Where memory is short, jobs go first. Set with the builder's privileges, it cannot be taken back without them.
+	if err := ignoreMissing(os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0)); err != nil {
+		return 0, err
+	}
+	if err := setLimits(spec.Limits); err != nil {
 		return 0, err
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -143,8 +156,8 @@ func mountAll(spec *rootSpec, userns int) error {
 			return err
 		}
 	}
-	for _, dir := range spec.MaskDirs {
-		if err := t.mountTmpfs(dir, spec.FirstID, "0755"); ignoreMissing(err) != nil && !errors.Is(err, unix.ENOTDIR) {
+	for i := range spec.MaskDirs {
+		if err := hide(t, spec, i); err != nil {
 			return err
 		}
 	}
@@ -257,6 +270,24 @@ func moveInto(t tree, dir, target string) error {
 	return nil
 }
 
+// hide mounts an empty directory over spec.MaskDirs[i], if there is one. It is on the disk, as all that the job writes: in memory
+// what a job puts there would not be counted.
+func hide(t tree, spec *rootSpec, i int) error {
+	at, err := t.open(spec.MaskDirs[i], unix.O_PATH|unix.O_DIRECTORY)
+	if errors.Is(err, unix.ENOTDIR) {
+		return nil
+	}
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	unix.Close(at)
+	empty, err := spec.ownDir(fmt.Sprintf("mask-%d", i), 0o755)
+	if err != nil {
+		return err
+	}
+	return mountBind(t, bind{Source: empty, Target: spec.MaskDirs[i]}, spec.FirstID, -1)
+}
+
 // mountBind shows a directory of the builder in the build root.
 func mountBind(t tree, b bind, firstID, userns int) error {
 	if err := t.mkdirAll(b.Target, firstID); err != nil {
@@ -299,26 +330,23 @@ func mountSys(t tree) error {
 
 // runInit starts PID 1 of the build root and waits until it, and with it every process of the job, is gone.
 func runInit(spec *rootSpec, term <-chan os.Signal) (int, error) {
-	specRead, specWrite, err := os.Pipe()
-	if err != nil {
-		return 0, err
+	ready, specFile := os.NewFile(readyFD, "ready"), os.NewFile(specFD, "spec")
+	namespaces := uintptr(syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS)
+	if _, err := os.Stat("/proc/self/ns/cgroup"); err == nil {
+		namespaces |= syscall.CLONE_NEWCGROUP
 	}
-	ready := os.NewFile(readyFD, "ready")
 	cmd := child("init", &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
-			syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+		Cloneflags:  namespaces,
 		UidMappings: idMappings(spec.FirstID), GidMappings: idMappings(spec.FirstID),
 		GidMappingsEnableSetgroups: true, // Portage drops to its own user and groups
 		Credential:                 &syscall.Credential{Uid: 0, Gid: 0},
 		Setsid:                     true,
-	}, specRead, ready)
+	}, specFile, ready)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return 0, explainUserNamespace(err)
 	}
-	specRead.Close()
 	ready.Close()
-	err = writeSpec(specWrite, spec)
 	done := make(chan struct{})
 	go func() {
 		select {
@@ -327,10 +355,7 @@ func runInit(spec *rootSpec, term <-chan os.Signal) (int, error) {
 		case <-done:
 		}
 	}()
-	if err != nil {
-		cmd.Process.Kill()
-	}
-	err = errors.Join(err, cmd.Wait())
+	err := cmd.Wait()
 	close(done)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exitCode(exit.Sys().(syscall.WaitStatus)), nil
@@ -348,7 +373,7 @@ func exitCode(st syscall.WaitStatus) int {
 
 // removeRoot removes what a build root leaves on disk.
 func removeRoot(dir string) error {
-	for _, kind := range []string{"root", "lower-*", "upper-*", "work-*", "merged-*", "tmp", ownDistDir, sentDir} {
+	for _, kind := range []string{"root", "lower-*", "upper-*", "work-*", "merged-*", "mask-*", "tmp", ownDistDir, sentDir} {
 		found, _ := filepath.Glob(filepath.Join(dir, kind))
 		for _, f := range found {
 			if err := os.RemoveAll(f); err != nil {

@@ -11,7 +11,7 @@ import (
 // and removing it.
 func (r *Runner) Check(ctx context.Context) error {
 	for _, base := range r.Bases {
-		if err := r.try(ctx, base, []string{"/bin/true"}); err != nil {
+		if err := r.try(ctx, base, "", []string{"/bin/true"}); err != nil {
 			return fmt.Errorf("cannot make a build root on the %s base: %w", base.Name(), err)
 		}
 	}
@@ -25,7 +25,7 @@ func (r *Runner) CheckEmpty(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := r.try(ctx, DirBase{dir}, nil); err != nil {
+	if err := r.try(ctx, DirBase{dir}, "", nil); err != nil {
 		return fmt.Errorf("cannot make a build root below %s: %w", r.StateDir, err)
 	}
 	return nil
@@ -40,9 +40,9 @@ func (r *Runner) checkDir() (string, error) {
 	return os.MkdirTemp(jobs, "check-")
 }
 
-// try makes a build root on a base and runs a command in it; no command runs nothing. An exit status other than 0 is a
-// *tryError.
-func (r *Runner) try(ctx context.Context, base Base, argv []string) error {
+// try makes a build root on a base, with what a job's inputs have in the place of its files (resolved.go), and runs a command in it;
+// no command runs nothing. An exit status other than 0 is a *tryError.
+func (r *Runner) try(ctx context.Context, base Base, inputs string, argv []string) error {
 	dir, err := r.checkDir()
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (r *Runner) try(ctx context.Context, base Base, argv []string) error {
 	if err != nil {
 		return err
 	}
-	s := &rootSpec{Dir: dir, FirstID: first, Layers: layers, Argv: argv, Env: baseEnv()}
+	s := &rootSpec{Dir: dir, FirstID: first, Layers: layers, Inputs: inputs, Argv: argv, Env: baseEnv()}
 	s.MaskDirs, s.Remove = base.Masks()
 	if err := s.prepare(); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (r *Runner) try(ctx context.Context, base Base, argv []string) error {
 		return err
 	}
 	defer output.Close()
-	p := start(ctx, s, output)
+	p := r.start(ctx, s, output)
 	err = <-p.started
 	<-p.done
 	if err == nil {

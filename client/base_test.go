@@ -47,6 +47,37 @@ func TestBaseFor(t *testing.T) {
 	}
 }
 
+// TestOtherCompiler: flags that this machine's gcc gives for native ones are for bases with that version of it. A copy of this
+// machine's root has it.
+func TestOtherCompiler(t *testing.T) {
+	const fourteen, fifteen = "gcc (Gentoo 14.3.0 p8) 14.3.0", "x86_64-pc-linux-gnu-gcc (Gentoo 15.2.1_p20260214 p5) 15.2.1 20260214"
+	const why = "its compiler is gcc 14, and gcc 15 of this machine says what your native flags mean (-march=native)"
+	for name, c := range map[string]struct {
+		base, here, there, why string
+	}{
+		"another":                   {"host", fifteen, fourteen, why},
+		"another, auto":             {"auto", fifteen, fourteen, why},
+		"the same":                  {"host", fourteen, fourteen, ""},
+		"nothing native":            {"host", "", fourteen, ""},
+		"it does not say":           {"host", fifteen, "", ""},
+		"a word that is no version": {"host", fifteen, "gcc of my own", ""},
+	} {
+		sys := &system{chost: testCHOST, configRoot: "/x", flags: flagsOf{compiler: c.here, means: []string{"-march=native is resolved", "rust is"}}}
+		hello := wire.Hello{CHOST: testCHOST, Arch: "x86_64", Bases: []string{"client", "host"}, Compiler: c.there}
+		_, got := (&Emerge{Base: c.base}).baseFor(hello, sys)
+		if !strings.HasPrefix(got, c.why) || (got == "") != (c.why == "") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if isRoot() {
+		sys := &system{chost: testCHOST, configRoot: "/", flags: flagsOf{compiler: fifteen}}
+		hello := wire.Hello{CHOST: testCHOST, Arch: "x86_64", Bases: []string{"client", "host"}, Compiler: fourteen}
+		if base, got := (&Emerge{Base: "auto"}).baseFor(hello, sys); base != "client" || got != "" {
+			t.Errorf("with a copy: %q, %q", base, got)
+		}
+	}
+}
+
 // TestKernelFor: how much of the kernel's sources goes is told by the packages' metadata.
 func TestKernelFor(t *testing.T) {
 	for name, c := range map[string]struct {

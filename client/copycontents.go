@@ -21,6 +21,7 @@ type outgoing struct {
 	gz        *archive.Adaptive
 	told      copyProgress
 	changed   []string
+	opener    *rootfs.Opener
 }
 
 // send sends the files at the positions of the list. With fill their sums become part of the list.
@@ -30,6 +31,9 @@ func (o *outgoing) send(list string, fill bool) error {
 		return &localError{err}
 	}
 	defer f.Close()
+	if o.opener, err = o.rules.Opener(); err != nil {
+		return &localError{err}
+	}
 	var filled *rootfs.ListWriter
 	if fill {
 		out, err := os.OpenFile(o.file("filled"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -99,7 +103,7 @@ func (o *outgoing) sendFile(w *wire.ContentsWriter, e *rootfs.Entry) error {
 	if err := o.ctx.Err(); err != nil {
 		return err
 	}
-	f, openErr := o.rules.Open(e)
+	f, openErr := o.opener.Open(e)
 	if openErr != nil && !errors.Is(openErr, rootfs.ErrChanged) {
 		return &localError{openErr}
 	}
@@ -131,7 +135,7 @@ func (o *outgoing) sendFile(w *wire.ContentsWriter, e *rootfs.Entry) error {
 // steadyFile reads a file of which the list says size and perhaps sum. If it is not that in the end, its last error is
 // rootfs.ErrChanged.
 type steadyFile struct {
-	f     *os.File
+	f     *rootfs.Content
 	entry *rootfs.Entry
 	left  int64
 	sum   hash.Hash
@@ -147,7 +151,7 @@ func (r *steadyFile) Read(p []byte) (int, error) {
 			}
 			return 0, io.EOF
 		}
-		if err := r.entry.StillIs(r.f); err != nil {
+		if err := r.f.StillIs(r.entry); err != nil {
 			return 0, err
 		}
 		return 0, io.EOF

@@ -72,11 +72,11 @@ func TestFlagTexts(t *testing.T) {
 	s := &system{vars: map[string]string{"CFLAGS": "-O2", "GOAMD64": "v3"}}
 	var got []string
 	for _, f := range s.flagTexts([]string{"CXXFLAGS=-mavx", "USE=x"}, []flagFile{
-		{"/etc/portage/make.conf", "", "A"},
-		{"/etc/portage/package.env/x", "", "cat/pkg used.conf # x\n"},
-		{"/etc/portage/env/used.conf", "", "# -mavx2\nCFLAGS=-mfma # x\n"},
-		{"/etc/portage/env/unused.conf", "", "C"},
-		{"/etc/portage/env/cat/pkg", "", "D"},
+		{name: "/etc/portage/make.conf", text: "A"},
+		{name: "/etc/portage/package.env/x", text: "cat/pkg used.conf # x\n"},
+		{name: "/etc/portage/env/used.conf", text: "# -mavx2\nCFLAGS=-mfma # x\n"},
+		{name: "/etc/portage/env/unused.conf", text: "C"},
+		{name: "/etc/portage/env/cat/pkg", text: "D"},
 	}) {
 		if f.text != "CXXFLAGS=" && !strings.HasSuffix(f.text, "=") {
 			got = append(got, f.text+": "+f.whose)

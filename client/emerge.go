@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"lantage/gentoo"
@@ -25,6 +27,7 @@ type Emerge struct {
 	NoFallback bool     // without a builder, or having lost it, stop instead of building here
 	IgnoreCPU  bool     // take also builders whose CPU lacks what this machine's flags ask for
 	Verbose    bool     // show the build logs as they are written
+	ShowInputs bool     // show what would leave this machine, and do nothing
 
 	// IgnoreRevisions has packages built on a builder's own base also where its repositories are in another state.
 	IgnoreRevisions bool
@@ -59,7 +62,7 @@ func (e *Emerge) Run(ctx context.Context) error {
 }
 
 func (e *Emerge) run(ctx context.Context) error {
-	t := &tools{environ: e.Environ, stdin: e.Stdin, stdout: e.Stdout, stderr: e.Stderr}
+	t := &tools{environ: e.Environ, stdin: e.Stdin, stdout: e.Stdout, stderr: e.Stderr, onlyShow: e.ShowInputs}
 	if _, local := gentoo.ParseArgs(e.Args).Local(); local {
 		return t.replace(ctx, "emerge", e.Args)
 	}
@@ -82,11 +85,11 @@ func (e *Emerge) run(ctx context.Context) error {
 	if _, local := args.Local(); err != nil || local {
 		return t.replace(ctx, "emerge", e.Args) // it has its own words for EMERGE_DEFAULT_OPTS that are wrong
 	}
-	if args.Ask && !e.isTerminal(e.Stdin) {
+	if args.Ask && !e.ShowInputs && !e.isTerminal(e.Stdin) {
 		e.warn(`!!! "--ask" should only be used in a terminal. Exiting.`) // emerge's words, and its status
 		return exit(ExitFailed)
 	}
-	if sys.signing.wanted() && e.mayMerge() {
+	if sys.signing.wanted() && e.mayMerge() && !e.ShowInputs {
 		if err := sys.signing.ready(t); err != nil {
 			return e.plainEmerge(ctx, t, err)
 		}
@@ -116,6 +119,9 @@ func (e *Emerge) run(ctx context.Context) error {
 	if err := e.divide(ctx, t, sys, p, h); err != nil {
 		return e.plainEmerge(ctx, t, err)
 	}
+	if e.ShowInputs {
+		return e.showInputs(ctx, sys, p)
+	}
 	if len(p.send) == 0 {
 		return e.nothingToSend(ctx, t, args, p)
 	}
@@ -135,8 +141,13 @@ func (e *Emerge) divide(ctx context.Context, t *tools, sys *system, p *plan, h *
 	if p.facts, err = query(ctx, t, p.list.Builds()); err != nil {
 		return err
 	}
-	h.repos, h.facts = sys.repos, p.facts
+	h.repos, h.configRoot, h.facts, h.unresolved = sys.repos, sys.configRoot, p.facts, sys.flags.unresolved
 	p.send, p.stay = h.split(p.list)
+	for _, name := range slices.Sorted(maps.Keys(h.unresolved)) {
+		if !h.used[name] {
+			sys.flags.warnings = append(sys.flags.warnings, gentoo.FirstLine(h.unresolved[name].Error())+" (no package of this plan uses that file)")
+		}
+	}
 	return nil
 }
 
@@ -147,6 +158,9 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 		return e.plainEmerge(ctx, t, sys.flags.err)
 	}
 	e.showPlan(args, whole)
+	if _, lose := sentEnv(sys.env); len(lose) > 0 {
+		e.warn("%s in the environment: the builder does not get the credentials in it.", strings.Join(lose, ", "))
+	}
 	var last *builder // declined the job
 	var o outcome
 	p := whole // as a builder can do it
@@ -223,7 +237,7 @@ func (e *Emerge) plainEmerge(ctx context.Context, t *tools, why error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case e.NoFallback || e.NoInstall:
+	case e.NoFallback || e.NoInstall || e.ShowInputs:
 		return &ExitError{ExitNoFallback, why}
 	}
 	e.warn("%v\nGoing on with plain emerge.", why)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"lantage/gentoo"
@@ -21,6 +23,8 @@ type facts struct {
 	EAPI, Slot string            // the slot with its sub-slot, as the ebuild has it
 	Use        []string          // all that are on, as a binpkg records them
 	Vars       map[string]string // of factVariables those that are set, with package.env and the environment
+
+	Env []string // files in etc/portage/env that package.env names for it; nil where Portage does not tell
 
 	Inherited  []string // eclasses, also those of eclasses
 	Phases     []string // that the ebuild defines, less their prefix; "-" for none
@@ -77,8 +81,7 @@ const noPortage = 77
 // side by side.
 func portagePython(ctx context.Context, t *tools, args []string) (string, error) {
 	others, _ := filepath.Glob("/usr/lib/python-exec/python3*/python3")
-	slices.Sort(others)
-	slices.Reverse(others)
+	slices.SortFunc(others, func(a, b string) int { return comparePythons(b, a) })
 	for _, python := range append([]string{"python3"}, others...) {
 		out, err := t.capture(ctx, python, args)
 		switch {
@@ -93,6 +96,27 @@ func portagePython(ctx context.Context, t *tools, args []string) (string, error)
 		return out.stdout, nil
 	}
 	return "", fmt.Errorf("no Python of this machine has Portage's modules (tried python3%s)", prefixed(" and ", strings.Join(others, " ")))
+}
+
+// comparePythons orders the directories of Pythons by version: python3.9 before python3.13.
+func comparePythons(a, b string) int {
+	minor := func(path string) int {
+		_, version, _ := strings.Cut(path, "python3.")
+		version, _, _ = strings.Cut(version, "/")
+		n, _ := strconv.Atoi(strings.TrimSuffix(version, "t"))
+		return n
+	}
+	return cmp.Or(cmp.Compare(minor(a), minor(b)), -cmp.Compare(len(a), len(b))) // the plain one is newer than its kinds
+}
+
+// ownEnv are the names that files in etc/portage/env may have to be this package's own.
+func (f facts) ownEnv() []string {
+	cpv, err := gentoo.ParseCPV(f.CPV)
+	if err != nil {
+		return nil
+	}
+	slot, _, _ := strings.Cut(f.Slot, "/")
+	return slices.Compact([]string{cpv.CP(), cpv.CP() + ":" + slot, cpv.Category + "/" + cpv.P(), cpv.String()})
 }
 
 // inherits reports whether a package has one of these eclasses.

@@ -35,6 +35,7 @@ def facts(db, settings, variables, cpv, repo):
         "slot": metadata["SLOT"],
         "use": use,
         "vars": {v: settings[v] for v in variables if settings.get(v)},
+        "env": list(settings._penv) if hasattr(settings, "_penv") else None,
         "inherited": metadata["INHERITED"].split(),
         "phases": metadata["DEFINED_PHASES"].split(),
         "properties": settings.get("PORTAGE_PROPERTIES", metadata["PROPERTIES"]).split(),

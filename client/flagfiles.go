@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -25,6 +26,30 @@ type flagFile struct {
 	name string // as its owner knows it
 	path string // without links
 	text string
+	bash bool     // bash reads it, before each phase of a package
+	tops []string // names of the files that are not sourced and lead to it: mostly its own
+}
+
+// reach is how a file was found.
+type reach struct {
+	bash bool
+	top  string // "" for one that no other sources
+}
+
+// use says for what Portage reads a file: for all packages, or for those that have one of these files in etc/portage/env. Else it
+// lies there, as make.conf.old may do.
+func (f flagFile) use(root string) (all bool, env []string) {
+	for _, top := range f.tops {
+		below, inside := strings.CutPrefix(top, filepath.Join(root, "etc/portage")+"/")
+		first, rest, _ := strings.Cut(below, "/")
+		switch {
+		case inside && first == "env":
+			env = append(env, rest)
+		case !inside, f.bash, strings.HasPrefix(first, "package."), slices.Contains([]string{"make.conf", "make.profile", "profile"}, first):
+			all = true
+		}
+	}
+	return all, env
 }
 
 // flagFiles finds the files of this machine in which Portage finds compiler flags.
@@ -56,30 +81,40 @@ func findFlagFiles(root string, repos []gentoo.Repo) []flagFile {
 			f.in.repos = append(f.in.repos, location)
 		}
 	}
-	f.add(filepath.Join(root, "etc/portage"), 0)
-	f.add(filepath.Join(root, "etc/make.conf"), 0)
+	f.add(filepath.Join(root, "etc/portage"), 0, reach{})
+	f.add(filepath.Join(root, "etc/make.conf"), 0, reach{})
 	f.profile(filepath.Join(root, "etc/portage/make.profile"))
 	return f.list
 }
 
 // add adds a file, or all below a directory, with what their links lead to and what the files source.
-func (f *flagFiles) add(name string, depth int) {
+func (f *flagFiles) add(name string, depth int, how reach) {
 	path, err := filepath.EvalSymlinks(name)
 	if err != nil || f.leftOut(path) || depth > 32 {
 		return
 	}
-	f.take(name, path, depth)
+	rel, _ := filepath.Rel(f.root, name)
+	how.bash = how.bash || strings.Contains(rel, "bashrc") // also bashrc.d, which a bashrc reads
+	f.take(name, path, depth, how)
 }
 
 // leftOut reports whether a file is a part of /etc/portage in which there are no flags, or none that Portage reads.
 func (f *flagFiles) leftOut(path string) bool {
 	rel, _ := strings.CutPrefix(path, f.in.portage+"/")
 	top, _, _ := strings.Cut(rel, "/")
-	return slices.Contains(notFlags, top) || f.in.leftOut(path)
+	return slices.Contains(notFlags, top) || f.in.leftOut(path) != ""
 }
 
-func (f *flagFiles) take(name, path string, depth int) {
-	if f.seen[path] || len(f.seen) >= maxFlagFiles {
+func (f *flagFiles) take(name, path string, depth int, how reach) {
+	top := cmp.Or(how.top, name)
+	if f.seen[path] {
+		if i := slices.IndexFunc(f.list, func(l flagFile) bool { return l.path == path }); i >= 0 {
+			f.list[i].bash = f.list[i].bash || how.bash
+			f.list[i].tops = append(f.list[i].tops, top)
+		}
+		return
+	}
+	if len(f.seen) >= maxFlagFiles {
 		return
 	}
 	info, err := os.Stat(path)
@@ -94,7 +129,7 @@ func (f *flagFiles) take(name, path string, depth int) {
 		entries, _ := os.ReadDir(path)
 		for _, e := range entries {
 			if !f.leftOut(filepath.Join(path, e.Name())) { // by the name of a link, too: make.profile
-				f.add(filepath.Join(name, e.Name()), depth+1)
+				f.add(filepath.Join(name, e.Name()), depth+1, how)
 			}
 		}
 		return
@@ -107,13 +142,13 @@ func (f *flagFiles) take(name, path string, depth int) {
 	if err != nil {
 		return
 	}
-	f.list = append(f.list, flagFile{name, path, string(text)})
+	f.list = append(f.list, flagFile{name, path, string(text), how.bash, []string{top}})
 	for _, m := range sourceRE.FindAllSubmatch(text, -1) {
 		sourced := string(m[1])
 		if !filepath.IsAbs(sourced) {
 			sourced = filepath.Join(filepath.Dir(path), sourced)
 		}
-		f.add(sourced, depth+1)
+		f.add(sourced, depth+1, reach{how.bash, top})
 	}
 }
 
@@ -129,7 +164,7 @@ func (f *flagFiles) profile(name string) {
 	f.profiles[dir] = true
 	for _, file := range []string{"make.defaults", "profile.bashrc", "bashrc"} {
 		if path, err := filepath.EvalSymlinks(filepath.Join(dir, file)); err == nil {
-			f.take(filepath.Join(name, file), path, 0)
+			f.take(filepath.Join(name, file), path, 0, reach{bash: file != "make.defaults"})
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "parent"))

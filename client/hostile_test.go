@@ -7,9 +7,13 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"lantage/archive"
 	"lantage/wire"
@@ -125,6 +129,64 @@ func TestBadResults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What has come stays what it is: neither a second file under its name, nor a second declaration of its package, replaces it. And what has
+// come is nothing that this machine would execute.
+func TestResultsComeOnce(t *testing.T) {
+	const name = "binpkgs/lab/b/b-2-1.gpkg.tar"
+	for says, again := range map[string]func(*dialog){
+		"without being declared": func(d *dialog) { d.member(name, "BINPKG B") },
+		"two results":            func(d *dialog) { d.declare(resultOf(wire.ResultBinpkg, "lab/b-2", pathOf("lab/b-2"), "BINPKG B")) },
+		"two results for lab/b-2": func(d *dialog) {
+			d.declare(resultOf(wire.ResultBinpkg, "lab/b-2", "lab/b/b-2-2.gpkg.tar", "BINPKG B"))
+		},
+	} {
+		for _, noInstall := range []bool{false, true} {
+			m := newMachine(t)
+			b := newBuilder(t, func(d *dialog) {
+				d.submit()
+				d.built("lab/b-2", "binpkg b")
+				again(d)
+				d.untilCancelled()
+			})
+			var out buffer
+			e := m.emerge(b.addr(), &out, "lab/b")
+			e.NoFallback, e.NoInstall = true, noInstall
+			err := e.Run(t.Context())
+			wantStatus(t, err, ExitNoFallback, &out)
+			wantContains(t, words(err, &out), says)
+			got := m.binpkgs()
+			if noInstall {
+				got = m.kept()
+			}
+			if diff := cmp.Diff(map[string]string{"lab/b/b-2-1.gpkg.tar": "binpkg b"}, got); diff != "" {
+				t.Errorf("%s, --no-install %t: (-want +got):\n%s", says, noInstall, diff)
+			}
+			if info, err := os.Stat(m.path("pkg dir/lab/b/b-2-1.gpkg.tar")); !noInstall && (err != nil || info.Mode() != 0o644) {
+				t.Errorf("%v, %v", info.Mode(), err)
+			}
+			if ran := strings.Replace(m.read("calls"), "emaint --fix binhost\n", "", 1); strings.Count(ran, "\n") != 1 || !strings.Contains(ran, "--pretend") {
+				t.Errorf("more ran than the plan and the index:\n%s", ran)
+			}
+		}
+	}
+}
+
+// kept is what is in the archive of --no-install: its names are those of PKGDIR.
+func (m *machine) kept() map[string]string {
+	m.t.Helper()
+	archives, _ := filepath.Glob(m.path("state/lantage-*.tar.gz"))
+	if len(archives) != 1 {
+		m.t.Errorf("archives: %q", archives)
+		return nil
+	}
+	f, err := os.Open(archives[0])
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer f.Close()
+	return filesIn(m.t, f)
 }
 
 // What archive.Writer refuses to write.

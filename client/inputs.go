@@ -2,9 +2,11 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -12,9 +14,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"lantage/archive"
 	"lantage/gentoo"
+	"lantage/rootfs"
 )
 
 // inputs packs the configuration that a job is built with.
@@ -24,10 +28,13 @@ type inputs struct {
 	warn  func(format string, args ...any)
 	none  bool // the builder has the configuration, in its copy of this machine's root
 
-	resolved map[string][]byte // files, by their path without links, whose text goes in another form
+	resolved map[string][]byte // files, by their path without links, in which native flags are written out
 
 	profiles []gentoo.Profile // that make.profile stands for
 	overlays []overlay        // repositories that are sent as well
+
+	sent func(sentFile)         // is told of each file; nil: nobody wants to know
+	left func(path, why string) // likewise of what is not sent
 
 	portage    string // root's etc/portage, without links
 	profileDir bool   // make.profile is a directory
@@ -104,9 +111,11 @@ func (in *inputs) addResolved() error {
 			return within(path, o.real())
 		}))
 		if !sent {
-			if err := in.w.AddBytes(resolvedDir+path, in.resolved[path], 0o644); err != nil {
+			text := withoutCredentials(in.resolved[path])
+			if err := in.w.AddBytes(resolvedDir+path, text, 0o644); err != nil {
 				return err
 			}
+			in.tell(path, int64(len(text)), in.note(path, !bytes.Equal(text, in.resolved[path])))
 		}
 	}
 	return nil
@@ -115,32 +124,83 @@ func (in *inputs) addResolved() error {
 // resolvedDir is where in the inputs those files are, by their paths.
 const resolvedDir = "resolved"
 
-// addText adds a file with another text.
-func (in *inputs) addText(name, path string, info fs.FileInfo) error {
-	text := in.resolved[path]
-	return in.w.AddReader(name, int64(len(text)), info.Mode(), info.ModTime(), bytes.NewReader(text))
-}
-
-// addTree adds what keep wants of the directory root as name, with the other text of those files that have one. dir is its path
-// without links.
-func (in *inputs) addTree(ctx context.Context, root *os.Root, dir, name string, keep func(string, fs.FileInfo) bool) error {
-	texts := map[string]fs.FileInfo{}
-	err := in.w.AddTree(ctx, root, ".", name, func(rel string, fi fs.FileInfo) bool {
-		if !keep(rel, fi) {
-			return false
+// sentText is the text with which a file goes: native flags are written out, and there are no credentials in it. nil: it is too large for
+// a text, and goes as it is. path is without links.
+func (in *inputs) sentText(path string, file io.Reader, size int64) (text []byte, note string, err error) {
+	content, native := in.resolved[path]
+	if !native {
+		if size > rootfs.MaxText {
+			return nil, "", nil
 		}
-		if in.resolved[filepath.Join(dir, rel)] != nil {
-			texts[rel] = fi
-			return false
-		}
-		return true
-	})
-	for _, rel := range slices.Sorted(maps.Keys(texts)) {
-		if err == nil {
-			err = in.addText(path.Join(name, rel), filepath.Join(dir, rel), texts[rel])
+		if content, err = io.ReadAll(io.LimitReader(file, rootfs.MaxText)); err != nil {
+			return nil, "", err
 		}
 	}
-	return err
+	text = withoutCredentials(content)
+	return text, in.note(path, !bytes.Equal(text, content)), nil
+}
+
+// note says in which way a file goes with another text.
+func (in *inputs) note(path string, blanked bool) string {
+	var notes []string
+	if in.resolved[path] != nil {
+		notes = append(notes, "native flags written out")
+	}
+	if blanked {
+		notes = append(notes, rootfs.Blanked)
+	}
+	return strings.Join(notes, ", ")
+}
+
+// sentFile is one file that leaves this machine.
+type sentFile struct {
+	path string
+	size int64
+	note string // in which way it goes with another text
+}
+
+func (in *inputs) tell(path string, size int64, note string) {
+	if in.sent != nil {
+		in.sent(sentFile{path, size, note})
+	}
+}
+
+// leave tells that a file stays here, if there is a reason for that.
+func (in *inputs) leave(path, why string) bool {
+	if why != "" && in.left != nil {
+		in.left(path, why)
+	}
+	return why != ""
+}
+
+// addTree adds what keep wants of the directory root as name, but no secrets. dir is its path without links.
+func (in *inputs) addTree(ctx context.Context, root *os.Root, dir, name string, keep func(string, fs.FileInfo) bool) error {
+	var failed error
+	err := in.w.AddTree(ctx, root, ".", name, func(rel string, fi fs.FileInfo) bool {
+		at := filepath.Join(dir, rel)
+		if failed != nil || in.leave(at, secretName(at)) || !keep(rel, fi) {
+			return false
+		}
+		if !fi.Mode().IsRegular() {
+			return true
+		}
+		file, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // what was a file may be a fifo now
+		if err == nil {
+			err = in.addFile(path.Join(name, rel), at, at, file)
+			file.Close()
+		}
+		failed = err
+		return false
+	})
+	return cmp.Or(failed, err)
+}
+
+// secretName says why a file or directory stays here whatever is in it, or "".
+func secretName(path string) string {
+	if rootfs.SecretName(filepath.Base(path)) {
+		return "a secret"
+	}
+	return ""
 }
 
 const profileName = "make.profile"
@@ -165,7 +225,7 @@ func (in *inputs) addDir(ctx context.Context, dir, name string, via []string) er
 	var links []string
 	err = in.addTree(ctx, root, dir, name, func(rel string, fi fs.FileInfo) bool {
 		switch {
-		case in.leftOut(filepath.Join(dir, rel)):
+		case in.leave(filepath.Join(dir, rel), in.leftOut(filepath.Join(dir, rel))):
 			return false
 		case fi.Mode().Type() == fs.ModeSymlink:
 			links = append(links, rel)
@@ -197,7 +257,7 @@ func (in *inputs) addLink(ctx context.Context, link, name string, via []string) 
 		in.warn("%s leads to %s, outside /etc/portage and the repositories, so the builder does not get it",
 			link, target)
 		return nil
-	case in.leftOut(target):
+	case in.leave(target, cmp.Or(secretName(target), in.leftOut(target))):
 		return nil
 	case slices.ContainsFunc(via, func(dir string) bool { return within(dir, target) }):
 		in.warn("%s leads round in a circle, so the builder does not get it", link)
@@ -210,17 +270,37 @@ func (in *inputs) addLink(ctx context.Context, link, name string, via []string) 
 	switch {
 	case info.IsDir():
 		return in.addDir(ctx, target, name, via)
-	case in.resolved[target] != nil:
-		return in.addText(name, target, info)
 	case info.Mode().IsRegular():
 		file, err := os.Open(target)
 		if err != nil {
 			return err
 		}
 		defer file.Close()
-		return in.w.AddFile(name, file)
+		return in.addFile(name, link, target, file)
 	}
 	return nil
+}
+
+// addFile adds an open file. What goes is what was looked at, whatever becomes of the file meanwhile. shown is its path for people,
+// real without links.
+func (in *inputs) addFile(name, shown, real string, file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s was replaced while it was read", shown)
+	}
+	text, note, err := in.sentText(real, file, info.Size())
+	if err != nil {
+		return err
+	}
+	if text == nil {
+		in.tell(shown, info.Size(), "")
+		return in.w.AddFile(name, file)
+	}
+	in.tell(shown, int64(len(text)), note)
+	return in.w.AddReader(name, int64(len(text)), info.Mode(), info.ModTime(), bytes.NewReader(text))
 }
 
 func (in *inputs) mayFollow(target string) bool {
@@ -234,16 +314,22 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// leftOut reports whether a file is never sent: what leads to profiles, which means nothing elsewhere; keys; and what is no
-// configuration, as Portage itself does not read it.
-func (in *inputs) leftOut(file string) bool {
+// leftOut says why a file is never sent, or "": what leads to profiles means nothing elsewhere; keys are secrets; and what Portage
+// itself does not read is no configuration.
+func (in *inputs) leftOut(file string) string {
 	if rel, err := filepath.Rel(in.portage, file); err == nil {
 		top, _, _ := strings.Cut(rel, "/")
-		if top == "gnupg" || rel == profileName+"/parent" || top == profileName && !in.profileDir {
-			return true
+		switch {
+		case top == "gnupg":
+			return "a secret"
+		case rel == profileName+"/parent" || top == profileName && !in.profileDir:
+			return "the job names the profile"
 		}
 	}
-	return noContent(filepath.Base(file))
+	if noContent(filepath.Base(file)) {
+		return "Portage does not read it"
+	}
+	return ""
 }
 
 // noContent reports whether a name is one of those that tools leave beside the files that people write.

@@ -28,8 +28,10 @@ type job struct {
 
 	builder *builder
 	redial  func(ctx context.Context) (*builder, error)
-	results *results
-	display *display
+	// distrust says why nothing more is taken of the builder, which was trusted when the job began; nil: nobody can say so.
+	distrust func() error
+	results  *results
+	display  *display
 
 	patience time.Duration // how long a lost connection is tried again
 

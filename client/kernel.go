@@ -32,11 +32,29 @@ func kernelOf(f facts) rootfs.Kernel {
 	return rootfs.NoKernel
 }
 
-// runningKernelRE finds in an ebuild that it asks for the kernel that runs, which on a builder is another.
-var runningKernelRE = regexp.MustCompile(`(?m)^[^#\n]*(\bget_running_version\b|\buname\s+-[a-z]*[rv])`)
+var (
+	// runningKernelRE finds in a line of an ebuild that it asks for the kernel that runs, which on a builder is another.
+	runningKernelRE = regexp.MustCompile(`\bget_running_version\b|\buname\s+-[a-z]*[rv]`)
+	// messageRE is what a line tells people, to its end. What echo prints may go into a file.
+	messageRE = regexp.MustCompile(`(?:^|[;&|{(]|\b(?:then|else|do))[ \t]*(?:(?:elog|einfon?|ewarn|eqawarn|eerror|die)\b.*|echo\b[^>|]*)$`)
+)
 
-// wantsRunningKernel reports whether a package is built for the kernel that runs.
-func wantsRunningKernel(ebuild string) bool { return runningKernelRE.MatchString(ebuild) }
+// wantsRunningKernel reports whether a package is built for the kernel that runs. What it only says to people, or looks at once it is
+// built, concerns no build.
+func wantsRunningKernel(ebuild string) bool {
+	asks := func(lines []gentoo.ScriptLine) bool {
+		return slices.ContainsFunc(lines, func(l gentoo.ScriptLine) bool {
+			return runningKernelRE.MatchString(messageRE.ReplaceAllString(l.Text, ""))
+		})
+	}
+	script := gentoo.ParseScript(ebuild)
+	for name, body := range script.Functions {
+		if (!isLatePhase(name) || name == "pkg_pretend") && asks(body) { // pkg_pretend may end the build
+			return true
+		}
+	}
+	return asks(script.Rest)
+}
 
 // hasKernelSources reports whether there are sources of a kernel, with its configuration. Without them ebuilds look at the
 // kernel that runs.

@@ -1,10 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,9 +21,22 @@ type flagsOf struct {
 	natives  map[string]bool   // words that stand in the place of native flags
 	bashrc   string            // what bash reads of the configuration and the profile
 	err      error             // why native flags could not be resolved
+	// unresolved are likewise the reasons for files in etc/portage/env, which concern the packages that use them.
+	unresolved map[string]error
+	compiler   string // the version of the gcc that said what native flags mean; "" where none did
 
 	needs []cpuNeed
 	copy  []cpuNeed // of the programs of this machine's root
+}
+
+// nativeNames are the native flags of the C family that were resolved.
+func (f flagsOf) nativeNames() (names []string) {
+	for _, line := range f.means {
+		if name, _, _ := strings.Cut(line, " "); strings.HasPrefix(name, "-m") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // queryFlags looks at this machine's flags, with the native ones in the environment resolved. What is wrong with them
@@ -35,8 +48,8 @@ func (s *system) queryFlags(ctx context.Context, t *tools) {
 	files := findFlagFiles(s.configRoot, s.repos)
 	r := resolver{ask: &compilers{t: t, warn: warn}, cc: s.compiler(), means: map[string]string{}}
 	for _, f := range files {
-		if strings.Contains(filepath.Base(f.name), "bashrc") {
-			s.flags.bashrc += f.text
+		if f.bash {
+			s.flags.bashrc += f.text + "\n"
 		}
 		if cc := r.compilerFor(f.text); isClang(cc) && !isClang(r.cc) {
 			r.ask.other = cc
@@ -48,7 +61,9 @@ func (s *system) queryFlags(ctx context.Context, t *tools) {
 		defer close(judged)
 		s.flags.needs, s.flags.copy = s.queryCPU(ctx, t, env, files)
 	}()
-	s.flags.resolved, s.flags.err = r.files(ctx, files)
+	var failed map[string]error
+	s.flags.resolved, failed = r.files(ctx, files)
+	s.notResolved(files, failed)
 	if s.flags.err == nil {
 		s.env, s.flags.err = r.environment(ctx, s.env)
 	}
@@ -56,6 +71,9 @@ func (s *system) queryFlags(ctx context.Context, t *tools) {
 		s.flags.err = s.unresolved(r)
 	}
 	s.flags.natives = r.ask.words()
+	if r.ask.gccAsked && slices.Contains([]string{s.chost + "-gcc", "gcc"}, r.cc) {
+		s.flags.compiler = s.compilerVersion(ctx, t)
+	}
 	for _, flag := range slices.Sorted(maps.Keys(r.means)) {
 		s.flags.means = append(s.flags.means, r.means[flag])
 	}
@@ -95,9 +113,9 @@ type resolver struct {
 	means map[string]string // lines for the user, by flag
 }
 
-// files resolves the native flags of files, and returns the new texts of those that have some.
-func (r *resolver) files(ctx context.Context, files []flagFile) (map[string][]byte, error) {
-	resolved := map[string][]byte{}
+// files resolves the native flags of files, and returns the new texts of those that have some, or why there is none.
+func (r *resolver) files(ctx context.Context, files []flagFile) (resolved map[string][]byte, failed map[string]error) {
+	resolved, failed = map[string][]byte{}, map[string]error{}
 	for _, f := range files {
 		uses := gentoo.FindNative(f.text)
 		if len(uses) == 0 {
@@ -105,11 +123,34 @@ func (r *resolver) files(ctx context.Context, files []flagFile) (map[string][]by
 		}
 		text, err := r.replace(ctx, f.text, uses, r.compilerFor(f.text), f.name)
 		if err != nil {
-			return nil, err
+			failed[f.path] = err
+			continue
 		}
 		resolved[f.path] = []byte(text)
 	}
-	return resolved, nil
+	return resolved, failed
+}
+
+// notResolved sorts out whom it concerns that some files could not be resolved: the whole plan, the packages that use them, or
+// nobody.
+func (s *system) notResolved(files []flagFile, failed map[string]error) {
+	s.flags.unresolved = map[string]error{}
+	for _, f := range files {
+		err := failed[f.path]
+		if err == nil {
+			continue
+		}
+		all, env := f.use(s.configRoot)
+		for _, name := range env {
+			s.flags.unresolved[name] = err
+		}
+		switch {
+		case all, len(env) == 0 && readsUnknown(s.flags.bashrc):
+			s.flags.err = cmp.Or(s.flags.err, err)
+		case len(env) == 0:
+			s.flags.warnings = append(s.flags.warnings, gentoo.FirstLine(err.Error())+" (Portage does not read that file)")
+		}
+	}
 }
 
 // environment resolves the native flags in NAME=value of the environment.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -156,7 +157,7 @@ func TestFindFlagFiles(t *testing.T) {
 	m.configure(map[string]string{
 		"etc/portage/make.conf": "source ./local.conf\n. $HOME/x\nsource \"" + m.path("usr/share/more.conf") + "\" # more\n", "etc/portage/local.conf": "",
 		"etc/portage/env/a.conf": "", "etc/portage/env/cat/pkg": "", "etc/portage/bashrc.d/b.sh": "", "etc/portage/package.cflags": "",
-		"etc/portage/profile/make.defaults": "", "etc/portage/env/a.conf~": "", "etc/make.conf": "", "usr/share/more.conf": "", "usr/share/linked": "",
+		"etc/portage/profile/make.defaults": "", "etc/portage/env/a.conf~": "", "etc/make.conf": "", "usr/share/more.conf": "", "usr/share/linked": ". " + m.path("etc/portage/my.sh") + "\n", "etc/portage/my.sh": "",
 		"etc/portage/patches/cat/pkg/x.patch": "", "etc/portage/savedconfig/cat/pkg": "", "etc/portage/gnupg/key": "",
 		"etc/portage/repos.conf/lab.conf": "", "etc/portage/sets/mine": "",
 		"repo/profiles/default/parent": "../base # the first\nlab:other\n:third\n", "repo/profiles/base/make.defaults": "",
@@ -174,13 +175,17 @@ func TestFindFlagFiles(t *testing.T) {
 	var got []string
 	for _, f := range findFlagFiles(m.dir, []gentoo.Repo{{Name: "lab", Location: m.path("repo")}}) {
 		rel, _ := filepath.Rel(m.dir, f.path)
+		if f.bash {
+			rel += " (bash)"
+		}
 		got = append(got, rel)
 	}
 	slices.Sort(got)
 	want := []string{
-		"etc/make.conf", "etc/portage/bashrc.d/b.sh", "etc/portage/env/a.conf", "etc/portage/env/cat/pkg", "etc/portage/local.conf",
-		"etc/portage/make.conf", "etc/portage/package.cflags", "etc/portage/profile/make.defaults", "repo/profiles/base/make.defaults",
-		"repo/profiles/other/profile.bashrc", "repo/profiles/third/bashrc/x", "usr/share/linked", "usr/share/more.conf",
+		"etc/make.conf", "etc/portage/bashrc.d/b.sh (bash)", "etc/portage/env/a.conf", "etc/portage/env/cat/pkg", "etc/portage/local.conf",
+		"etc/portage/make.conf", "etc/portage/my.sh (bash)", "etc/portage/package.cflags", "etc/portage/profile/make.defaults",
+		"repo/profiles/base/make.defaults", "repo/profiles/other/profile.bashrc (bash)", "repo/profiles/third/bashrc/x (bash)",
+		"usr/share/linked (bash)", "usr/share/more.conf",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -196,6 +201,7 @@ func (m *machine) fakeGCC() {
 	m.write("bin/x86_64-pc-linux-gnu-gcc", `#!/bin/sh
 echo "gcc $*" >>"$FAKE/calls"
 case "$*" in
+--version) echo "gcc (Gentoo 12.2.0) 12.2.0";;
 *-march=native*) cat `+here+`/gcc-march.txt >&2;;
 *-mtune=native*) cat `+here+`/gcc-mtune.txt >&2;;
 *) cat `+here+`/gcc-plain.txt >&2;;
@@ -315,6 +321,94 @@ func TestUnresolvedNativeFlags(t *testing.T) {
 	}
 }
 
+// A file that the plan does not read is no reason to do without builders, and one that some packages have keeps those here.
+func TestUnresolvedFilesConcernTheirPackages(t *testing.T) {
+	const native = "CC=clang\nCFLAGS=\"-O2 -march=native\"\n" // there is no clang
+	for name, c := range map[string]struct {
+		files map[string]string
+		env   []string // that package.env names for lab/b-2
+		sent  string
+		says  string // "": plain emerge
+	}{
+		"make.conf.clang": {
+			map[string]string{"etc/portage/make.conf.clang": native},
+			[]string{},
+			"lab/a-1 lab/b-2",
+			"make.conf.clang has -march=native, which on a builder means another CPU, and this machine's compiler does not tell what it means " +
+				"here: clang: executable file not found in $PATH (Portage does not read that file)",
+		},
+		"unused in env/": {
+			map[string]string{"etc/portage/env/clang": native},
+			[]string{},
+			"lab/a-1 lab/b-2",
+			"clang: executable file not found in $PATH (no package of this plan uses that file)",
+		},
+		"used in env/": {
+			map[string]string{"etc/portage/env/clang": native},
+			[]string{"clang"},
+			"lab/a-1",
+			"lab/b-2 stays here: " + "MACHINE/etc/portage/env/clang has -march=native, which on a builder means another CPU",
+		},
+		"by its name": {
+			map[string]string{"etc/portage/env/lab/b-2": native}, []string{}, "lab/a-1", "lab/b-2 stays here: MACHINE/etc/portage/env/lab/b-2 has",
+		},
+		"of a used file": {
+			map[string]string{"etc/portage/env/gone": "source ../flags\n", "etc/portage/flags": native},
+			[]string{"gone"},
+			"lab/a-1",
+			"lab/b-2 stays here: MACHINE/etc/portage/flags has -march=native",
+		},
+		"of make.conf": {map[string]string{"etc/portage/make.conf": ". ./flags\n", "etc/portage/flags": native}, []string{}, "", ""},
+		"a profile":    {map[string]string{"repo/profiles/default/make.defaults": native}, []string{}, "", ""},
+		"of a bashrc that reads what it likes": {
+			map[string]string{"etc/portage/bashrc": ". \"${X}/flags\"\n", "etc/portage/flags": native}, []string{}, "", "",
+		},
+	} {
+		m := newMachine(t)
+		m.configure(c.files)
+		var sent []string
+		b := newBuilder(t, func(d *dialog) {
+			d.submit()
+			for _, p := range d.job.Packages {
+				sent = append(sent, p.CPV)
+				d.built(p.CPV, "binpkg")
+			}
+			d.done(wire.OutcomeDone)
+		})
+		var out buffer
+		e := m.emerge(b.addr(), &out, "lab/b")
+		e.Environ[0] = "PATH=" + m.path("bin") + ":/bin"
+		ask := e.facts
+		e.facts = func(ctx context.Context, tl *tools, pkgs []gentoo.Package) (map[gentoo.CPV]facts, error) {
+			known, err := ask(ctx, tl, pkgs)
+			for cpv, f := range known {
+				f.Env = []string{}
+				if f.Slot = "0"; cpv.Name == "b" {
+					f.Env = c.env
+				}
+				known[cpv] = f
+			}
+			return known, err
+		}
+		wantStatus(t, e.Run(t.Context()), 0, &out)
+		b.ln.Close()
+		b.wg.Wait()
+		if got := strings.Join(sent, " "); got != c.sent {
+			t.Errorf("%s: %q are sent, want %q\n%s", name, got, c.sent, out.String())
+		}
+		says := strings.ReplaceAll(c.says, "MACHINE", m.dir)
+		if says == "" {
+			says = "Going on with plain emerge"
+		}
+		if c.sent == "lab/a-1" && strings.Contains(out.String(), "no package of this plan") {
+			t.Errorf("%s: it says that the file is not used:\n%s", name, out.String())
+		}
+		if !strings.Contains(out.String(), says) {
+			t.Errorf("%s: it does not say %q, but\n%s", name, says, out.String())
+		}
+	}
+}
+
 func TestUnwrittenNativeFlags(t *testing.T) {
 	s := &system{vars: map[string]string{"CFLAGS": "-O2 -march=native"}}
 	if err := s.unresolved(resolver{}); err == nil || !strings.Contains(err.Error(), "CFLAGS has -march=native") {
@@ -383,6 +477,9 @@ done
 	})
 	s := &system{chost: testCHOST, configRoot: m.dir}
 	s.queryFlags(t.Context(), &tools{environ: []string{"PATH=" + m.path("bin") + ":/bin", "FAKE=" + m.dir}})
+	if s.flags.compiler != "gcc (Gentoo 12.2.0) 12.2.0" {
+		t.Errorf("the compiler is %q", s.flags.compiler)
+	}
 	want := strings.NewReplacer("-mno-hle ", "", "-mabm ", "").Replace("CFLAGS=\"" + zen4Arch + " " + zen4Tune + "\"\n")
 	if got := string(s.flags.resolved[m.path("etc/portage/make.conf")]); s.flags.err != nil || got != want {
 		t.Errorf("got %s, %v", got, s.flags.err)

@@ -22,7 +22,8 @@ type compilers struct {
 	// other is clang where some files of the configuration choose it and others, whose flags it gets as well, leave it at gcc.
 	other string
 
-	answers map[string]answer
+	answers  map[string]answer
+	gccAsked bool // and has answered
 }
 
 type answer struct {
@@ -40,6 +41,7 @@ func (c *compilers) explicit(ctx context.Context, cc string, use gentoo.NativeUs
 			return c.clang(ctx, cc, use.Flag)
 		}
 		flags, err := c.gcc(ctx, cc, use.Flag)
+		c.gccAsked = c.gccAsked || err == nil
 		if err == nil && c.other != "" {
 			flags = c.forBoth(ctx, cc, flags)
 		}

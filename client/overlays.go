@@ -139,8 +139,12 @@ func (in *inputs) addOverlays(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = in.addTree(ctx, root, o.real(), path.Join("repos", o.name), func(rel string, fi fs.FileInfo) bool {
-			return !noContent(path.Base(rel)) && sendable(fi.Mode().Type())
+		real := o.real()
+		err = in.addTree(ctx, root, real, path.Join("repos", o.name), func(rel string, fi fs.FileInfo) bool {
+			if noContent(path.Base(rel)) {
+				return !in.leave(filepath.Join(real, rel), "Portage does not read it")
+			}
+			return sendable(fi.Mode().Type())
 		})
 		if err := errors.Join(err, root.Close()); err != nil {
 			return fmt.Errorf("the repository %s: %w", o.name, err)

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,8 +19,30 @@ func (e *Emerge) unsuitable(h wire.Hello, sys *system) string {
 	case h.CHOST != sys.chost:
 		return fmt.Sprintf("it builds for %s, this machine is %s", h.CHOST, sys.chost)
 	}
-	return e.cannotRun(h, sys, "")
+	return cmp.Or(e.cannotRun(h, sys, ""), otherCompiler(h, sys))
 }
+
+// otherCompiler says that the compiler of a base there may not know the flags that this machine's gives for native ones, or "".
+// Each version knows more of them than the one before, and stops at what it does not know. A base that does not say its compiler
+// is not judged.
+func otherCompiler(h wire.Hello, sys *system) string {
+	here, there := compilerMajor(sys.flags.compiler), compilerMajor(h.Compiler)
+	if here == "" || there == "" || here == there {
+		return ""
+	}
+	return fmt.Sprintf("its compiler is gcc %s, and gcc %s of this machine says what your native flags mean (%s): the other may not know these "+
+		"flags; write out in their place flags that both know, or use the base client", there, here, strings.Join(sys.flags.nativeNames(), " "))
+}
+
+// compilerMajor is the major version in the first line of what gcc --version prints, or "".
+func compilerMajor(line string) string {
+	if m := compilerVersionRE.FindStringSubmatch(line); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+var compilerVersionRE = regexp.MustCompile(`gcc.*[ )]([0-9]+)\.[0-9]+(?:\.[0-9]+)?(?: [0-9]{8}.*)?$`)
 
 // baseFor says what a job from this machine is built on there, or why it cannot be. An empty base is the builder's choice.
 func (e *Emerge) baseFor(h wire.Hello, sys *system) (base, why string) {

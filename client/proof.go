@@ -29,8 +29,9 @@ type proof struct {
 	// natives are the words that stand in the place of native flags in what a builder is given.
 	natives map[string]bool
 
-	eclasses map[string]string // texts, by name
-	bashrc   string            // what bash reads of this machine's profile
+	eclasses map[string]*flagScript // by name; nil for one that cannot be read
+	config   string                 // etc/portage
+	bashrc   string                 // what bash reads there for each package, and of the profile
 
 	recorded map[gentoo.CPV]map[string]string // what those that fit say of themselves, of the keys that were compared
 }
@@ -39,7 +40,8 @@ type proof struct {
 func newProof(p *plan, sys *system, bound bool) *proof {
 	pr := &proof{
 		facts: p.facts, repos: sys.repos, planned: slotSet{}, vdb: "/var/db/pkg", bound: bound, natives: sys.flags.natives,
-		bashrc: sys.flags.bashrc, eclasses: map[string]string{}, recorded: map[gentoo.CPV]map[string]string{},
+		config: filepath.Join(sys.configRoot, "etc/portage"), bashrc: sys.flags.bashrc,
+		eclasses: map[string]*flagScript{}, recorded: map[gentoo.CPV]map[string]string{},
 	}
 	for _, pkg := range p.list.Packages {
 		if pkg.Kind == gentoo.KindEbuild || pkg.Kind == gentoo.KindBinary {
@@ -103,7 +105,7 @@ type comparison int
 const (
 	exactly   comparison = iota // word by word
 	anyOrder                    // the same words
-	machineOf                   // the same -march, -mcpu and -mtune: the ebuild itself changes other flags
+	machineOf                   // no other -march, -mcpu and -mtune: the ebuild itself changes other flags, or takes some away
 )
 
 // recordedVariables are those that a binpkg records as they were at the end of its build.
@@ -136,12 +138,16 @@ func (pr *proof) expect(cpv gentoo.CPV) ([]expected, error) {
 	if ownMachineRE.MatchString(text) { // a package for another machine than this, such as those of crossdev
 		list = slices.DeleteFunc(list, func(x expected) bool { return slices.Contains([]string{"CHOST", "CBUILD", "CTARGET"}, x.key) })
 	}
-	how, judged := pr.freedom(f, text)
-	for _, v := range recordedVariables {
-		if !judged {
+	changes, judged := pr.changes(f, text)
+	for i, v := range recordedVariables {
+		bit := flagSet(1) << i
+		if !judged || changes.machine&bit != 0 {
 			continue
 		}
-		x := expected{key: v, value: f.Vars[v], how: how}
+		x := expected{key: v, value: f.Vars[v], how: exactly}
+		if changes.some&bit != 0 {
+			x.how = machineOf
+		}
 		if len(gentoo.FindNativeIn(x.value)) > 0 {
 			x.natives = pr.natives
 		}
@@ -150,53 +156,48 @@ func (pr *proof) expect(cpv gentoo.CPV) ([]expected, error) {
 	return list, nil
 }
 
-var (
-	ownFlagsRE = regexp.MustCompile(`\b(ASFLAGS|CFLAGS|CXXFLAGS|LDFLAGS|LIBCFLAGS|LIBCXXFLAGS)\+?=|\b(append|filter|replace|strip|lto|raw)-[a-z]|` +
-		`\bunset\b.*FLAGS`)
-	ownMachineRE = regexp.MustCompile(`\b(CHOST|CBUILD|CTARGET)=`)
-	ownMarchRE   = regexp.MustCompile(`\bmarch|\bmcpu|\bmtune|replace-cpu-flags|strip-unsupported-flags`)
-)
+// ownMachineRE finds in an ebuild that it is for another machine than this.
+var ownMachineRE = regexp.MustCompile(`\b(CHOST|CBUILD|CTARGET)=`)
 
-// freedom says how far the recorded flags of a package can be compared. They are what was left at the end of its build:
-// many ebuilds, eclasses and bashrc files add flags or take some away, there as they would here. Then only the machine that
-// the code is for is compared, and where that is changed as well, nothing is.
-func (pr *proof) freedom(f facts, ebuild string) (how comparison, judged bool) {
-	texts := []string{ebuild, bashrcs(f), pr.bashrc}
+// changes says which of its recorded flags a package's build may change, there as it would here. Of flags that are changed only
+// the machine that the code is for is compared, and where that is changed, nothing. Where it cannot be known, nothing is judged.
+func (pr *proof) changes(f facts, ebuild string) (c flagChanges, judged bool) {
+	eclasses := map[string]*flagScript{}
 	for _, name := range f.Inherited {
-		if name == "flag-o-matic" { // only functions to be called
-			continue
-		}
 		if _, known := pr.eclasses[name]; !known {
-			pr.eclasses[name] = eclass(pr.repos, name)
+			pr.eclasses[name] = nil
+			if text := eclass(pr.repos, name); text != "" {
+				pr.eclasses[name] = parseFlagScript(text)
+			}
 		}
-		texts = append(texts, pr.eclasses[name])
-	}
-	for _, text := range texts {
-		if ownMarchRE.MatchString(text) {
-			return 0, false
-		}
-		if ownFlagsRE.MatchString(text) {
-			how = machineOf
+		if eclasses[name] = pr.eclasses[name]; eclasses[name] == nil {
+			return c, false
 		}
 	}
-	return how, true
+	own := packageBashrcs(pr.config, f)
+	if sourcesRE.MatchString(own) || readsUnknown(pr.bashrc) {
+		return c, false // what it reads is not known
+	}
+	hooks := []*flagScript{parseFlagScript(pr.bashrc), parseFlagScript(own)}
+	return changesOf(parseFlagScript(ebuild), eclasses, hooks), true
 }
 
-// bashrcs are the texts that bash reads before each phase of a package on this machine (portage(5): bashrc, env/).
-func bashrcs(f facts) string {
-	cpv, _ := gentoo.ParseCPV(f.CPV)
+// sourcesRE finds that a text for bash has another one read. Names without variables at the beginning of a line are followed
+// (sourceRE).
+var sourcesRE = regexp.MustCompile(`(?m)(?:^|;|&&|\|\||\{|\b(?:then|do|else)\b)[ \t]*(?:source|\.)[ \t]+[^\s#]`)
+
+func readsUnknown(bashrc string) bool {
+	return len(sourcesRE.FindAllString(bashrc, -1)) > len(sourceRE.FindAllString(bashrc, -1))
+}
+
+// packageBashrcs are the files that bash reads for one package (portage(5): /etc/portage/env; __source_env_files in Portage's
+// ebuild.sh).
+func packageBashrcs(config string, f facts) string {
 	var all strings.Builder
-	for _, name := range []string{
-		"bashrc", "env/" + cpv.Category + "/" + cpv.Name, "env/" + cpv.Category + "/" + cpv.PF(),
-		"env/" + cpv.Category + "/" + cpv.Name + ":" + f.Slot,
-	} {
-		_ = filepath.WalkDir(filepath.Join("/etc/portage", name), func(path string, d os.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
-				text, _ := os.ReadFile(path)
-				all.Write(text)
-			}
-			return nil
-		})
+	for _, name := range f.ownEnv() {
+		text, _ := os.ReadFile(filepath.Join(config, "env", name))
+		all.Write(text)
+		all.WriteByte('\n')
 	}
 	return all.String()
 }
@@ -215,7 +216,7 @@ func (x expected) fits(got string) bool {
 		slices.Sort(a)
 		slices.Sort(b)
 	case machineOf:
-		a, b = machineWordsOf(a), machineWordsOf(b)
+		return machineFits(a, b)
 	case exactly:
 		if x.isEbuild() {
 			return got == x.value
@@ -255,18 +256,23 @@ func withoutNatives(words []string, natives map[string]bool) []string {
 	})
 }
 
-// machineWordsOf are those flags that say for which machine code is, of each kind the last, which is what counts.
-func machineWordsOf(words []string) []string {
-	var list []string
+// machineFits reports whether the flags of a binpkg say no other machine than the expected ones, of each kind the last, which is
+// what counts. They may say none: strip-flags and its like take flags away.
+func machineFits(got, want []string) bool {
 	for _, kind := range []string{"-march=", "-mcpu=", "-mtune="} {
-		for _, w := range slices.Backward(words) {
-			if strings.HasPrefix(w, kind) {
-				list = append(list, w)
-				break
+		last := func(words []string) string {
+			for _, w := range slices.Backward(words) {
+				if strings.HasPrefix(w, kind) {
+					return w
+				}
 			}
+			return ""
+		}
+		if there := last(got); there != "" && there != last(want) {
+			return false
 		}
 	}
-	return list
+	return true
 }
 
 // shownValue is a value for people.

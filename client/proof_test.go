@@ -82,9 +82,9 @@ func testProof(t *testing.T, f facts) (*proof, gentoo.CPV) {
 		}
 	}
 	write(cpv.CP()+"/"+cpv.PF()+".ebuild", testEbuild)
-	write("eclass/appends.eclass", "f() { append-flags -fno-x; }\n")
-	write("eclass/lto.eclass", "f() { filter-lto; }\n")
-	write("eclass/machine.eclass", "f() { export CFLAGS+=\" -march=armv8-a\"; }\n")
+	write("eclass/appends.eclass", "appends_src_configure() { append-flags -fno-x; }\n")
+	write("eclass/lto.eclass", "lto_src_prepare() { filter-lto; }\n")
+	write("eclass/machine.eclass", "machine_pkg_setup() { export CFLAGS+=\" -march=armv8-a\"; }\n")
 	write("eclass/flag-o-matic.eclass", "append-flags() { export CFLAGS+=\" $*\"; }\nreplace-cpu-flags() { :; }\n")
 	p := &plan{list: &gentoo.MergeList{Packages: []gentoo.Package{
 		{Kind: gentoo.KindEbuild, CPV: gentoo.CPV{Category: "lab", Name: "lib", Version: "2"}, Slot: "0", SubSlot: "2"},
@@ -167,10 +167,14 @@ func TestProofOfFlags(t *testing.T) {
 		cflags    string // here
 		taken     map[string]bool
 	}{
-		"plain ebuild":                 {nil, same, map[string]bool{same: true, more: false, other: false}},
-		"only functions to be called":  {[]string{"flag-o-matic"}, same, map[string]bool{same: true, more: false, other: false}},
-		"an eclass appends":            {[]string{"appends", "flag-o-matic"}, same, map[string]bool{same: true, more: true, other: false}},
-		"an eclass takes lto away":     {[]string{"lto"}, same, map[string]bool{same: true, more: true, other: false}},
+		"plain ebuild":                {nil, same, map[string]bool{same: true, more: false, other: false}},
+		"only functions to be called": {[]string{"flag-o-matic"}, same, map[string]bool{same: true, more: false, other: false}},
+		"an eclass appends":           {[]string{"appends", "flag-o-matic"}, same, map[string]bool{same: true, more: true, other: false}},
+		"an eclass takes lto away":    {[]string{"lto"}, same, map[string]bool{same: true, more: true, other: false}},
+		"flags are taken away": {[]string{"lto"}, "-O2 -march=x86-64-v3 -flto", map[string]bool{
+			"-O2 -march=x86-64-v3": true, "-O2": true, "": true, "-O2 -mtune=znver4": false,
+		}},
+		"an eclass that is nowhere":    {[]string{"gone"}, same, map[string]bool{same: true, more: true, other: true}},
 		"an eclass says which machine": {[]string{"machine"}, same, map[string]bool{same: true, more: true, other: true}},
 		"native": {nil, native, map[string]bool{
 			resolved: true, native: false, same: false, "-O3 -march=znver4": false, "-O2 -march=znver4 -mtune=znver3": false,
@@ -317,6 +321,24 @@ func TestFactsFromPortage(t *testing.T) {
 	m.write("bin/python3", "#!/bin/sh\necho 'KeyError: lab' >&2\nexit 1\n")
 	if _, err := queryFacts(t.Context(), tl, list.Builds()); err == nil || !strings.Contains(err.Error(), "KeyError") {
 		t.Errorf("an error of Portage: %v", err)
+	}
+}
+
+// TestSentFlagsAreTheProved: the flags that a binpkg is compared by are those that the environment brings to a builder.
+func TestSentFlagsAreTheProved(t *testing.T) {
+	for _, name := range recordedVariables {
+		if gentoo.WhoseVariable(name) != gentoo.Client {
+			t.Errorf("%s is compared, and not sent", name)
+		}
+	}
+}
+
+func TestPythonsByVersion(t *testing.T) {
+	list := []string{"/x/python3.9/python3", "/x/python3.13t/python3", "/x/python3.13/python3", "/x/python3.14/python3", "/x/python3/python3"}
+	slices.SortFunc(list, func(a, b string) int { return comparePythons(b, a) })
+	want := []string{"/x/python3.14/python3", "/x/python3.13/python3", "/x/python3.13t/python3", "/x/python3.9/python3", "/x/python3/python3"}
+	if !slices.Equal(list, want) {
+		t.Errorf("%q", list)
 	}
 }
 

@@ -36,6 +36,9 @@ func (j *job) session(ctx context.Context, conn *wire.Conn) (wire.Done, error) {
 	}
 	s.ctx, s.stop = context.WithCancelCause(ctx)
 	defer s.stop(nil)
+	if j.distrust != nil {
+		defer s.watchTrust()()
+	}
 	defer context.AfterFunc(s.ctx, s.cancelJob)()
 	defer context.AfterFunc(ctx, func() {
 		j.display.say("Interrupted: cancelling the job on %v. Ctrl-C again ends this at once.", j.builder)
@@ -65,6 +68,30 @@ func (j *job) session(ctx context.Context, conn *wire.Conn) (wire.Done, error) {
 		err = fmt.Errorf("%w: the job is said to be over before its results were", wire.ErrProtocol)
 	}
 	return done, err
+}
+
+// trustEvery is how often a job looks whether its builder was revoked meanwhile.
+const trustEvery = time.Second
+
+// watchTrust ends the session when the user has revoked the builder, until the returned function is called.
+func (s *session) watchTrust() (end func()) {
+	ended := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(trustEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+				if err := s.job.distrust(); err != nil {
+					s.stop(err)
+					return
+				}
+			}
+		}
+	}()
+	return func() { close(ended) }
 }
 
 // opening returns what opens the conversation: submit the first time, then attach. Whether a connection that was

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,12 +23,15 @@ type staying struct {
 type home struct {
 	local, remote []gentoo.Pattern // what the user wants here, or on a builder
 	repos         []gentoo.Repo
+	configRoot    string
 	facts         map[gentoo.CPV]facts
+	unresolved    map[string]error // files in etc/portage/env whose native flags are not known
+	used          map[string]bool  // those that kept some package here
 }
 
 // newHome reads the user's wishes.
 func (e *Emerge) newHome() (*home, error) {
-	h := &home{}
+	h := &home{used: map[string]bool{}}
 	var err error
 	if h.local, err = parsePatterns(e.Local); err != nil {
 		return nil, fmt.Errorf("--local: %w", err)
@@ -82,6 +86,13 @@ func (h *home) why(p gentoo.Package) string {
 	if !known || f.Error != "" {
 		return "Portage does not tell how it would be built, so that what comes could not be compared" + prefixed(": ", oneLine(f.Error, 200))
 	}
+	if name := h.unresolvedEnv(f); name != "" {
+		h.used[name] = true
+		return gentoo.FirstLine(h.unresolved[name].Error())
+	}
+	if file := h.secretInput(p, f); file != "" {
+		return "there is a password or a key in " + file + ", which does not leave this machine"
+	}
 	if matching(h.remote, p, f) >= 0 {
 		return ""
 	}
@@ -102,6 +113,16 @@ func (h *home) why(p gentoo.Package) string {
 	}
 	if kernelOf(f) == rootfs.KernelSources && f.inherits("linux-mod", "linux-mod-r1") && !hasKernelSources() {
 		return "it is a module for the kernel that runs here, and there are no sources of it in /usr/src/linux"
+	}
+	return ""
+}
+
+// unresolvedEnv is a file in etc/portage/env that a package uses, and that would mean another CPU on a builder, or "".
+func (h *home) unresolvedEnv(f facts) string {
+	for _, name := range slices.Sorted(maps.Keys(h.unresolved)) {
+		if f.Env == nil || slices.Contains(f.Env, name) || slices.Contains(f.ownEnv(), name) {
+			return name
+		}
 	}
 	return ""
 }

@@ -29,13 +29,18 @@ func TestSplit(t *testing.T) {
 		}
 	}
 	live := facts{Properties: []string{"live"}}
-	pkg("plain", "# uname -r is not asked for\nsrc_compile() { uname -m; }\n", facts{})
+	pkg("plain", "# uname -r is not asked for\nsrc_compile() { uname -m; }\npkg_postinst() {\n\tkernel_is -lt $(uname -r)\n}\n"+
+		"src_install() {\n\tuse x && ewarn \"You run $(uname -r)\"\n\techo $(uname -r)\n\t[[ y ]] || die \"not for $(uname -r)\"\n}\n", facts{})
 	pkg("asks", "", facts{Properties: []string{"interactive"}})
 	pkg("net", "EGIT_REPO_URI=\"https://example.org/x.git\"\n", live)
 	pkg("disk", "\tEGIT_REPO_URI=\"file:///home/me/x\"\n", live)
 	pkg("list", "EGIT_REPO_URI=(\n\t'/home/me/y'\n)\n", live)
 	pkg("override", "EGIT_REPO_URI=\"https://example.org/x.git\"\n", facts{Properties: []string{"live"}, Live: []string{"/home/me/z"}})
 	pkg("kernel", "src_compile() { emake KV=$(uname -r); }\n", facts{})
+	pkg("written", "src_install() {\n\techo $(uname -r) > x\n}\n", facts{})
+	pkg("document", "src_install() {\n\tcat <<-EOF >x\n\t\tKV=$(uname -r)\n\tEOF\n}\n", facts{})
+	pkg("pretend", "pkg_pretend() {\n\t[[ $(uname -r) == 6* ]] || die\n}\n", facts{})
+	pkg("outside", "KV=$(uname -r)\n", facts{})
 	pkg("running", "pkg_setup() { get_running_version; }\n", facts{})
 	pkg("slotted", "", facts{Slot: "2/5"})
 	list, err := gentoo.ParseMergeList(strings.Join([]string{
@@ -57,6 +62,10 @@ func TestSplit(t *testing.T) {
 		"[ebuild  N     ] lab/override-1::lab 0 KiB",
 		"[ebuild  N     ] lab/kernel-1::lab 0 KiB",
 		"[ebuild  N     ] lab/running-1::lab 0 KiB",
+		"[ebuild  N     ] lab/written-1::lab 0 KiB",
+		"[ebuild  N     ] lab/document-1::lab 0 KiB",
+		"[ebuild  N     ] lab/pretend-1::lab 0 KiB",
+		"[ebuild  N     ] lab/outside-1::lab 0 KiB",
 		"[ebuild  N     ] lab/slotted-1::lab 0 KiB",
 		"[ebuild  N     ] lab/mine-1::lab 0 KiB",
 		"[ebuild IN     ] lab/forced-1::lab 0 KiB",
@@ -101,6 +110,10 @@ func TestSplit(t *testing.T) {
 		"stay lab/override-1: its sources are on this machine: /home/me/z",
 		"stay lab/kernel-1: it asks for the kernel that runs here",
 		"stay lab/running-1: it asks for the kernel that runs here",
+		"stay lab/written-1: it asks for the kernel that runs here",
+		"stay lab/document-1: it asks for the kernel that runs here",
+		"stay lab/pretend-1: it asks for the kernel that runs here",
+		"stay lab/outside-1: it asks for the kernel that runs here",
 		"stay lab/slotted-1: you want it so (--local lab/slotted:2)",
 		"stay lab/mine-1: you want it so (--local */mine)",
 		"stay lab/forced-1: it is for another root than /",

@@ -44,10 +44,7 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 		}
 	}
 	dist := e.distfilesFor(sys, p, b)
-	in := inputs{
-		root: sys.configRoot, repos: sys.repoLocations(), profiles: sys.profiles, overlays: sent, warn: e.warn,
-		none: b.base == wire.BaseClient, resolved: sys.flags.resolved,
-	}
+	in := e.inputs(sys, b, sent)
 	file, size, err := in.pack(ctx)
 	if err != nil {
 		return o, err
@@ -73,6 +70,9 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 		redial:   func(ctx context.Context) (*builder, error) { return b.again(ctx) },
 		patience: cmp.Or(e.patience, reconnectFor),
 	}
+	if b.channel != nil {
+		j.distrust = func() error { return revokedSince(KnownBuilders(e.stateDir(e.Environ)), b) }
+	}
 	if dist != nil {
 		dist.say, j.dist = show.say, dist
 	}
@@ -86,10 +86,19 @@ func (e *Emerge) build(ctx context.Context, t *tools, sys *system, p *plan, b *b
 	return o, nil
 }
 
+// inputs are the files that go with a job.
+func (e *Emerge) inputs(sys *system, b *builder, sent []overlay) *inputs {
+	return &inputs{
+		root: sys.configRoot, repos: sys.repoLocations(), profiles: sys.profiles, overlays: sent, warn: e.warn,
+		none: b.base == wire.BaseClient, resolved: sys.flags.resolved,
+	}
+}
+
 // newJob is the message that asks for a plan's packages, and the repositories that go with it.
 func (e *Emerge) newJob(ctx context.Context, sys *system, p *plan, b *builder) ([]overlay, wire.Job) {
+	env, _ := sentEnv(sys.env)
 	msg := wire.Job{
-		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: sys.env, Log: e.Verbose, Base: b.base, Identity: b.secret, Nodeps: p.nodeps, Clear: p.seenByBuilds(),
+		ID: newJobID(), Client: hostName(), CHOST: sys.chost, Env: env, Log: e.Verbose, Base: b.base, Identity: b.secret, Nodeps: p.nodeps, Clear: p.seenByBuilds(),
 		Profile: wire.Profile(sys.profiles[0]),
 	}
 	for _, parent := range sys.profiles[1:] {

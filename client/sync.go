@@ -56,7 +56,7 @@ func (s *Sync) run(ctx context.Context) error {
 		return err
 	}
 	if s.ShowInputs {
-		in, err := c.rules.Inputs(ctx)
+		in, err := c.rules.Inputs(ctx, nil)
 		if err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (e *Emerge) rootCopy(sys *system) (*rootCopy, error) {
 		dir: cmp.Or(e.CacheDir, cacheHome), chost: sys.chost,
 		rules: rootfs.Rules{
 			Root: "/", Repos: sys.repoLocations(), Include: e.Copy, Exclude: e.NoCopy,
-			Skip: []string{sys.pkgdir, sys.distdir},
+			Skip: []string{sys.pkgdir, sys.distdir}, Own: sys.ownRepos(), Text: withoutCredentials,
 		},
 	}
 	if text, err := os.ReadFile(filepath.Join(c.dir, kernelName)); err == nil {

@@ -178,3 +178,14 @@ func makePlan(ctx context.Context, t *tools, args gentoo.Args) (*plan, error) {
 	}
 	return &plan{shown: listText(out.stdout), warnings: out.stderr, list: list, nodeps: args.Nodeps}, nil
 }
+
+// ownRepos are the locations of the repositories that only this machine has.
+func (s *system) ownRepos() []string {
+	var dirs []string
+	for _, r := range s.repos {
+		if r.IsOverlay() {
+			dirs = append(dirs, r.Location)
+		}
+	}
+	return dirs
+}

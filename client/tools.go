@@ -28,6 +28,7 @@ type tools struct {
 	environ        []string // what they inherit
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	onlyShow       bool // nothing may take this process's place
 }
 
 // errOutputTooLarge is more output than anybody would read.
@@ -126,6 +127,9 @@ func (t *tools) capture(ctx context.Context, name string, args []string, env ...
 // replace hands this process over to the program. Where our streams are not the process's own it runs it
 // instead.
 func (t *tools) replace(ctx context.Context, name string, args []string) error {
+	if t.onlyShow {
+		return errOnlyEmerge
+	}
 	if t.stdin != os.Stdin || t.stdout != os.Stdout || t.stderr != os.Stderr {
 		return t.show(ctx, name, args)
 	}

@@ -165,7 +165,7 @@ func (e *Emerge) introduce(ctx context.Context, b *builder) error {
 // loadSecret reads this client's secret name, or makes one: where a connection does not say whose it is, who knows it may build on
 // the copies of its root.
 func loadSecret(dir string) (string, error) {
-	file := filepath.Join(dir, secretName)
+	file := filepath.Join(dir, secretFile)
 	b, err := os.ReadFile(file)
 	if id := strings.TrimSpace(string(b)); err == nil && len(id) == 32 {
 		return id, nil
@@ -182,8 +182,17 @@ func loadSecret(dir string) (string, error) {
 	return id, os.WriteFile(file, []byte(id+"\n"), 0o600)
 }
 
-// secretName is the file of the secret name, in the state directory.
-const secretName = "identity"
+// revokedSince says that a builder was revoked since the job began. A book that cannot be read now says nothing.
+func revokedSince(book trust.Book, b *builder) error {
+	peers, err := book.Peers()
+	if p, known := trust.Find(peers, b.key); err == nil && known && p.State == trust.Revoked {
+		return fmt.Errorf("%v was revoked here meanwhile; nothing more is taken of it", b)
+	}
+	return nil
+}
+
+// secretFile is the file of the secret name, in the state directory.
+const secretFile = "identity"
 
 // BuildersSide is the side of `lantage trust` that is a client's.
 func BuildersSide(stateDir string, environ []string) trust.Side {

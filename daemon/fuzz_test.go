@@ -8,9 +8,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"lantage/build"
+	"lantage/rootfs"
 	"lantage/wire"
 )
 
@@ -53,11 +55,24 @@ func FuzzSession(f *testing.F) {
 	f.Add(append([]byte(greeting), frame(wire.TypeCancel, wire.Cancel{ID: "x"})...))
 	f.Add(append(append([]byte(greeting), submit...), frame(wire.TypeData, []byte("\x01garbage"))...))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
+	file := wire.Distfile{Name: "a.tar", Size: 1, SHA512: strings.Repeat("0", 128)}
+	f.Add(append(append([]byte(greeting), frame(wire.TypeOffer, wire.Offer{Base: "host", Files: []wire.Distfile{file}})...),
+		frame(wire.TypeData, []byte("\x07\x01x\x00\x01"))...))
+	f.Add(append([]byte(greeting), frame(wire.TypeOffer, wire.Offer{More: true})...))
+	sync := append([]byte(greeting), frame(wire.TypeSync, wire.Sync{Client: "laptop", Identity: strings.Repeat("1", 64), CHOST: "x86_64-pc-linux-gnu"})...)
+	f.Add(append(append(sync[:len(sync):len(sync)], frame(wire.TypeList, wire.List{})...), frame(wire.TypeData, []byte("\x04garbage"))...))
+	f.Add(append(sync, frame(wire.TypeCommit, wire.Commit{})...))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		dir := t.TempDir()
+		logger := slog.New(slog.DiscardHandler)
+		store, err := rootfs.OpenStore(filepath.Join(dir, rootsDir), logger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
 		s := &Server{
-			Runner: ready{}, StateDir: dir, Logger: slog.New(slog.DiscardHandler),
-			Hello: wire.Hello{Name: "tower", Bases: []string{"host"}},
+			Runner: ready{}, StateDir: dir, Logger: logger, Roots: store,
+			Hello: wire.Hello{Name: "tower", Bases: []string{"host", wire.BaseClient}, Arch: "x86_64", Distfiles: true},
 		}
 		if err := s.sweep(); err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -241,43 +242,75 @@ func TestSlowSender(t *testing.T) {
 	<-stopped
 }
 
-// TestTooManySessions: the 65th is told so, and room comes back.
-func TestTooManySessions(t *testing.T) {
-	r := newRig(t, 1)
-	var open []*peer
-	for range maxSessions {
-		open = append(open, r.dial())
+// dialFrom connects from one of this machine's loopback addresses.
+func (r *rig) dialFrom(from string) net.Conn {
+	r.t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := dialer.DialContext(r.t.Context(), "tcp", r.ln.Addr().String())
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	conn, err := net.Dial("tcp", r.ln.Addr().String())
+	r.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// TestTooManyConnections: an address that has its part of the connections is told so, the others have theirs, until there are
+// none any more; and room comes back.
+func TestTooManyConnections(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = wire.Handshake(conn, wire.Hello{})
-	if err == nil || !strings.Contains(err.Error(), "too many") {
-		t.Errorf("session %d: %v", maxSessions+1, err)
+	const limit = 16
+	r := newRigOn(t, 1, ln, t.TempDir(), func(s *Server) { s.MaxConnections = limit })
+	refused := func(from, want string) {
+		t.Helper()
+		_, _, err := wire.Handshake(r.dialFrom(from), wire.Hello{})
+		if !errors.Is(err, &wire.Error{Code: wire.CodeBusy}) || !strings.Contains(err.Error(), want) {
+			t.Errorf("from %s: %v, want %q", from, err, want)
+		}
 	}
+	var open []*peer
+	for i := range limit {
+		from := fmt.Sprintf("127.0.0.%d", 2+i/(limit/partOfAddress))
+		open = append(open, newPeer(t, r.dialFrom(from)))
+		if i == limit/partOfAddress-1 {
+			refused(from, "4 from 127.0.0.2")
+		}
+	}
+	refused("127.0.0.99", "too many connections (16)")
 	open[0].close()
 	for { // until the daemon has noticed
-		conn, err := net.Dial("tcp", r.ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c, _, err := wire.Handshake(conn, wire.Hello{}); err == nil {
+		if c, _, err := wire.Handshake(r.dialFrom("127.0.0.99"), wire.Hello{}); err == nil {
 			c.Close()
 			break
 		}
 	}
 }
 
+// TestTooManyJobs: an address that has its part of the queue is told so, the others have theirs, until there is none any more.
 func TestTooManyJobs(t *testing.T) {
 	r := newRig(t, 1)
-	for i := range maxWaiting + 1 {
-		r.dial().submit(jobOf(i, "a/one-1"))
+	refused := func(from, want string) {
+		t.Helper()
+		p := newPeer(t, r.dialFrom(from))
+		p.submitWith(jobOf(1000, "a/one-1"), nil)
+		if text := p.refused(wire.CodeBusy); !strings.Contains(text, want) {
+			t.Errorf("from %s: %q, want %q", from, text, want)
+		}
 	}
-	p := r.dial()
-	p.submitWith(jobOf(100, "a/one-1"), nil)
-	p.refused(wire.CodeBusy)
-	if len(r.jobDirs()) != maxWaiting+1 {
+	r.dial().submit(jobOf(999, "a/one-1"))
+	r.next() // it runs, and waits no more
+	const part = DefaultWaiting / partOfAddress
+	for i := range DefaultWaiting {
+		from := fmt.Sprintf("127.0.0.%d", 2+i/part)
+		newPeer(t, r.dialFrom(from)).submit(jobOf(i, "a/one-1"))
+		if i == part-1 {
+			refused(from, "8 from 127.0.0.2")
+		}
+	}
+	refused("127.0.0.99", "too many jobs waiting (32)")
+	if len(r.jobDirs()) != DefaultWaiting+1 {
 		t.Errorf("%d directories", len(r.jobDirs()))
 	}
 }

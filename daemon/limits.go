@@ -6,10 +6,15 @@ import (
 	"lantage/archive"
 )
 
+// What the owner can set of the bounds below.
+const (
+	DefaultConnections = 256
+	DefaultWaiting     = 32
+)
+
 // Bounds of what peers can make the daemon hold, in one place.
 const (
-	maxSessions = 64 // at once; as many again are told that it is busy
-	maxWaiting  = 32 // jobs that wait, or whose inputs are on their way
+	maxRefusals = 64 // connections at once whose peers are told that there are too many
 
 	maxPackages = 5000    // of a job
 	maxNames    = 800_000 // bytes of all package names of a job: Done repeats them in one message

@@ -49,6 +49,9 @@ func memory() int64 {
 	return int64(si.Totalram) * int64(si.Unit)
 }
 
+// DefaultJobMemory is what one job may take of this machine's memory: an eighth stays for whoever sits at it.
+func DefaultJobMemory() int64 { return memory() / 8 * 7 }
+
 // loadAverage is the 1-minute load average (proc_loadavg(5)).
 func loadAverage() float64 {
 	b, err := os.ReadFile("/proc/loadavg")

@@ -70,6 +70,9 @@ func (j *job) outcome(report build.Report, err error, builder string) wire.Done 
 	case errors.As(err, &declined):
 		return j.unfinished(wire.OutcomeFailed, wire.StateDeclined, declined.Reason)
 	}
+	if limit, ok := errors.AsType[*build.LimitError](err); ok {
+		return j.unfinished(wire.OutcomeFailed, wire.StateDeclined, fmt.Sprintf("%s ended the job: %v", builder, limit))
+	}
 	text := fmt.Sprintf("%s could not go on: %v", builder, err)
 	return j.unfinished(wire.OutcomeFailed, wire.StateDeclined, text)
 }

@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"errors"
+	"iter"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -13,20 +15,38 @@ import (
 // errCancelled is why a job ended that a client cancelled.
 var errCancelled = errors.New("cancelled")
 
-// reserve takes a place for a job whose inputs are on their way.
-func (s *Server) reserve(id string) error {
+// reserve takes a place for a job whose inputs are on their way from an address.
+func (s *Server) reserve(id string, from netip.Addr) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, isArriving := s.arriving[id]
 	switch {
 	case s.closed:
 		return wire.Errorf(wire.CodeShutdown, "%s is shutting down", s.Hello.Name)
-	case s.jobs[id] != nil || s.arriving[id]:
+	case s.jobs[id] != nil || isArriving:
 		return wire.Errorf(wire.CodeBadRequest, "there is a job %s already; attach to it", id)
-	case len(s.waiting)+len(s.arriving) >= maxWaiting:
-		return wire.Errorf(wire.CodeBusy, "%s has %d jobs waiting, try again later", s.Hello.Name, maxWaiting)
 	}
-	s.arriving[id] = true
+	if n := crowded(from, s.maxWaiting(), s.queued()); n != "" {
+		return wire.Errorf(wire.CodeBusy, "%s has too many jobs waiting (%s), try again later", s.Hello.Name, n)
+	}
+	s.arriving[id] = from
 	return nil
+}
+
+// queued are the addresses that the jobs came from that wait, or whose inputs are on their way. s.mu is held.
+func (s *Server) queued() iter.Seq[netip.Addr] {
+	return func(yield func(netip.Addr) bool) {
+		for _, from := range s.arriving {
+			if !yield(from) {
+				return
+			}
+		}
+		for _, j := range s.waiting {
+			if !yield(j.from) {
+				return
+			}
+		}
+	}
 }
 
 // release gives a place back.

@@ -28,17 +28,20 @@ import (
 
 // Command is `lantage serve`.
 type Command struct {
-	Listen      string   // host:port
-	Name        string   // empty: the machine's host name
-	StateDir    string   // copies of clients' roots, PKGDIR caches, distfiles and the jobs' directories
-	MaxJobs     int      // how many jobs run at once
-	Bases       []string // "host", or directories with a whole system in them; the first is preferred
-	Allow       string   // AllowLAN or AllowPaired
-	Plain       bool     // do not encrypt
-	NoAdvertise bool
-	Interfaces  []string // to advertise on; none: all that fit
-	Version     string
-	Logger      *slog.Logger
+	Listen         string   // host:port
+	Name           string   // empty: the machine's host name
+	StateDir       string   // copies of clients' roots, PKGDIR caches, distfiles and the jobs' directories
+	MaxJobs        int      // how many jobs run at once
+	MaxWaiting     int      // how many wait
+	MaxConnections int      // how many connections there are at once
+	Bases          []string // "host", or directories with a whole system in them; the first is preferred
+	Allow          string   // AllowLAN or AllowPaired
+	Plain          bool     // do not encrypt
+	NoAdvertise    bool
+	Interfaces     []string     // to advertise on; none: all that fit
+	Limits         build.Limits // of each job
+	Version        string
+	Logger         *slog.Logger
 
 	// advertise is discovery.Advertise; tests put their own in its place.
 	advertise func(context.Context, func() discovery.Info, int, discovery.AdvertiseOptions) error
@@ -47,6 +50,7 @@ type Command struct {
 // Run serves until ctx ends. Before it accepts anything it proves that this machine can make build roots,
 // so that what is missing is said at once and to its owner.
 func (c *Command) Run(ctx context.Context) error {
+	c.Logger = limitLog(c.Logger)
 	if os.Geteuid() != 0 {
 		return errors.New("lantage serve makes build roots, for which it must run as root (sudo lantage serve)")
 	}
@@ -54,6 +58,10 @@ func (c *Command) Run(ctx context.Context) error {
 		return errors.New("--plain and --allow=paired: without encryption no client can be told from another; leave one of them out")
 	}
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return fmt.Errorf("the state directory: %w", err)
+	}
+	// Also where it was there before: a job can leave a setuid program of root's in its PKGDIR, which must be for nobody.
+	if err := os.Chmod(c.StateDir, 0o700); err != nil {
 		return fmt.Errorf("the state directory: %w", err)
 	}
 	// The ends of the jobs' paths: a build root resolves them itself.
@@ -75,7 +83,12 @@ func (c *Command) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	runner := &build.Runner{StateDir: stateDir, Cores: runtime.NumCPU(), Memory: memory(), Bases: own, Logger: c.Logger}
+	runner := &build.Runner{
+		StateDir: stateDir, Cores: runtime.NumCPU(), Memory: memory(), Bases: own, Limits: c.Limits, Logger: c.Logger,
+	}
+	if err := c.enforce(runner, stateDir); err != nil {
+		return err
+	}
 	if err := runner.Check(ctx); err != nil {
 		return err
 	}
@@ -84,7 +97,8 @@ func (c *Command) Run(ctx context.Context) error {
 		return err
 	}
 	s := &Server{
-		Runner: runner, StateDir: stateDir, Hello: hello, JobLimit: c.MaxJobs, Logger: c.Logger, PairedOnly: c.Allow == AllowPaired,
+		Runner: runner, StateDir: stateDir, Hello: hello, JobLimit: c.MaxJobs, Logger: c.Logger,
+		MaxConnections: c.MaxConnections, MaxWaiting: c.MaxWaiting, PairedOnly: c.Allow == AllowPaired,
 	}
 	if err := c.identify(s); err != nil {
 		return err
@@ -127,6 +141,23 @@ func (c *Command) identify(s *Server) (err error) {
 	}
 	s.Identity, err = trust.LoadIdentity(s.StateDir)
 	return err
+}
+
+// enforce sets up what holds the jobs' limits, and tells the owner how each is held, in the log and, for lantage doctor, in a file.
+func (c *Command) enforce(runner *build.Runner, stateDir string) error {
+	if err := c.Limits.Validate(); err != nil {
+		return err
+	}
+	inForce, err := runner.Enforce()
+	if err != nil {
+		c.Logger.Info("jobs have no control groups: a watchdog holds their limits", "reason", err)
+	}
+	var held []any
+	for _, l := range inForce {
+		held = append(held, l.Name, l.String())
+	}
+	c.Logger.Info("limits of each job", held...)
+	return build.NoteInForce(stateDir, inForce)
 }
 
 // serve runs the server, and the advertiser beside it: mDNS that fails is no reason to end a builder that

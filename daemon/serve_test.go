@@ -103,6 +103,7 @@ func TestOutcomes(t *testing.T) {
 		return wire.PackageResult{CPV: name, State: state, Text: text}
 	}
 	fault := "tower could not go on: no space left"
+	limit := "tower ended the job: it took longer than 1h0m0s (lantage serve --job-time)"
 	tests := map[string]struct {
 		steps func(*testing.T, *run)
 		end   runEnd
@@ -136,6 +137,13 @@ func TestOutcomes(t *testing.T) {
 			wire.Done{Outcome: wire.OutcomeFailed, Text: "no repository x here", Packages: []wire.PackageResult{
 				pkg("a/one-1", wire.StateDeclined, "no repository x here"),
 				pkg("a/two-2", wire.StateDeclined, "no repository x here"),
+			}},
+		},
+		"ended by a limit": {
+			func(t *testing.T, r *run) { r.result(t, "a/one-1", "1"); r.state("a/one-1", build.StateBuilt) },
+			runEnd{err: &build.LimitError{Name: "job-time", Value: "1h0m0s", What: "it took longer than 1h0m0s"}},
+			wire.Done{Outcome: wire.OutcomeFailed, Text: limit, Packages: []wire.PackageResult{
+				pkg("a/one-1", wire.StateBuilt, ""), pkg("a/two-2", wire.StateDeclined, limit),
 			}},
 		},
 		"fault half-way": {

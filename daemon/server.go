@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -37,6 +39,9 @@ type Server struct {
 	PairedOnly bool                   // take jobs only from clients that were paired or allowed; else from all on networks that this machine is on
 	attached   func(netip.Addr) error // nil: trust.Attached
 
+	MaxConnections int // at once; 0 is DefaultConnections
+	MaxWaiting     int // jobs that wait, or whose inputs are on their way; 0 is DefaultWaiting
+
 	// DistDirs are where bases of this machine's own have distfiles, by the base's name; "" is the preferred one.
 	DistDirs map[string]string
 
@@ -45,16 +50,17 @@ type Server struct {
 	sessions     sync.WaitGroup
 	running      sync.WaitGroup // jobs
 
-	mu       sync.Mutex // guards the rest
-	conns    map[net.Conn]bool
-	live     map[*session]bool // that have said hello
-	pairing  *pairing          // the owner waits for a client
-	jobs     map[string]*job   // that clients can attach to
-	arriving map[string]bool   // IDs of jobs whose inputs are on their way
-	waiting  []*job            // the next one first
-	active   int               // jobs that run
-	ended    []*job            // the oldest first
-	closed   bool              // the daemon ends: no job begins any more
+	mu           sync.Mutex // guards the rest
+	sessionConns connections
+	refusedConns connections           // of peers that are told why they have no session
+	live         map[*session]bool     // that have said hello
+	pairing      *pairing              // the owner waits for a client
+	jobs         map[string]*job       // that clients can attach to
+	arriving     map[string]netip.Addr // IDs of jobs whose inputs are on their way, and where from
+	waiting      []*job                // the next one first
+	active       int                   // jobs that run
+	ended        []*job                // the oldest first
+	closed       bool                  // the daemon ends: no job begins any more
 }
 
 // Serve takes connections from ln until ctx ends. Then it closes ln, cancels all jobs, tells the clients so,
@@ -79,7 +85,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // sweep removes what the jobs of an earlier daemon have left.
 func (s *Server) sweep() error {
 	s.mu.Lock() // the owner may ask already, see control
-	s.conns, s.live, s.jobs, s.arriving = map[net.Conn]bool{}, map[*session]bool{}, map[string]*job{}, map[string]bool{}
+	s.sessionConns, s.refusedConns = connections{}, connections{}
+	s.jobs, s.arriving = map[string]*job{}, map[string]netip.Addr{}
+	s.live = map[*session]bool{}
 	s.mu.Unlock()
 	dir := filepath.Join(s.StateDir, "jobs")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -102,7 +110,6 @@ func (s *Server) sweep() error {
 // accept starts a session for each connection. Errors of Accept pass (no file descriptors are left, for
 // instance), but that of a closed listener.
 func (s *Server) accept(ctx context.Context, ln net.Listener) error {
-	places, refusals := make(chan struct{}, maxSessions), make(chan struct{}, maxSessions)
 	for {
 		conn, err := ln.Accept()
 		switch {
@@ -121,43 +128,49 @@ func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 			}
 			continue
 		}
-		busy := wire.Errorf(wire.CodeBusy, "%s has too many connections, try again later", s.Hello.Name)
-		switch {
-		case take(places):
-			s.start(conn, func() { s.session(ctx, conn) }, places)
-		case take(refusals):
-			s.start(conn, func() { s.refuse(ctx, conn, busy) }, refusals)
-		default:
-			conn.Close()
-		}
+		s.receive(ctx, conn)
 	}
 }
 
-// take takes a place if one is free.
-func take(places chan struct{}) bool {
-	select {
-	case places <- struct{}{}:
-		return true
-	default:
-		return false
+// receive gives a connection a session if there is a place for it. If not, the peer is told so, unless that is being said to
+// too many already.
+func (s *Server) receive(ctx context.Context, conn net.Conn) {
+	full := s.start(conn, s.sessionConns, s.maxConnections(), func() { s.session(ctx, conn) })
+	if full == "" {
+		return
+	}
+	s.Logger.Warn("a connection was refused: there are too many", "from", conn.RemoteAddr(), "open", full)
+	busy := wire.Errorf(wire.CodeBusy, "%s has too many connections (%s), try again later", s.Hello.Name, full)
+	if s.start(conn, s.refusedConns, maxRefusals, func() { s.refuse(ctx, conn, busy) }) != "" {
+		conn.Close()
 	}
 }
 
-// start runs fn for a connection, in a place that was taken.
-func (s *Server) start(conn net.Conn, fn func(), places chan struct{}) {
+// connections are those that are open, each with its peer's address.
+type connections map[net.Conn]netip.Addr
+
+// start runs fn for a connection and then closes it, if there is a place for it among those that are open. If not, it says
+// how many are too many.
+func (s *Server) start(conn net.Conn, open connections, limit int, fn func()) (full string) {
+	addr := ipOf(conn.RemoteAddr())
 	s.mu.Lock()
-	s.conns[conn] = true
+	if full = crowded(addr, limit, maps.Values(open)); full == "" {
+		open[conn] = addr
+	}
 	s.mu.Unlock()
+	if full != "" {
+		return full
+	}
 	s.sessions.Go(func() {
 		defer func() {
 			conn.Close()
 			s.mu.Lock()
-			delete(s.conns, conn)
+			delete(open, conn)
 			s.mu.Unlock()
-			<-places
 		}()
 		fn()
 	})
+	return ""
 }
 
 // shutDown ends all jobs and sessions.
@@ -177,8 +190,10 @@ func (s *Server) shutDown() error {
 		err = fmt.Errorf("jobs did not end within %v of being cancelled", drainTime)
 	}
 	s.mu.Lock()
-	for conn := range s.conns {
-		conn.Close()
+	for _, open := range []connections{s.sessionConns, s.refusedConns} {
+		for conn := range open {
+			conn.Close()
+		}
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -209,3 +224,7 @@ func (s *Server) hello() wire.Hello {
 }
 
 func (s *Server) limit() int { return max(1, s.JobLimit) }
+
+func (s *Server) maxConnections() int { return cmp.Or(s.MaxConnections, DefaultConnections) }
+
+func (s *Server) maxWaiting() int { return cmp.Or(s.MaxWaiting, DefaultWaiting) }

@@ -177,7 +177,8 @@ func (ss *session) submit(ctx context.Context, m wire.Job) error {
 		return err
 	}
 	spec.Distfiles = ss.distfiles
-	if err := s.reserve(m.ID); err != nil {
+	from := ipOf(ss.addr)
+	if err := s.reserve(m.ID, from); err != nil {
 		return err
 	}
 	defer s.release(m.ID)
@@ -191,7 +192,7 @@ func (ss *session) submit(ctx context.Context, m wire.Job) error {
 	if err != nil {
 		return err
 	}
-	j.owner = ss.key
+	j.owner, j.from = ss.key, from
 	if err := ss.inputs(ctx, j); err != nil {
 		j.remove()
 		if errors.Is(err, errCancelled) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,7 +20,8 @@ import (
 type job struct {
 	spec   build.Job
 	msg    wire.Job
-	base   string // that the build root has, for people
+	base   string     // that the build root has, for people
+	from   netip.Addr // that it came from
 	logger *slog.Logger
 	root   *rootfs.Generation // that it is built on; nil: a base of this machine's own
 	owner  trust.Key          // whose it is; nobody's where that is not known

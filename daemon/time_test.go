@@ -126,7 +126,7 @@ func TestHalfOpen(t *testing.T) {
 		time.Sleep(wire.DeadAfter + lingerTime + time.Second)
 		synctest.Wait()
 		r.server.mu.Lock()
-		if n := len(r.server.conns); n != 0 {
+		if n := len(r.server.sessionConns); n != 0 {
 			t.Errorf("%d connections are open", n)
 		}
 		if n := len(r.server.arriving); n != 0 {

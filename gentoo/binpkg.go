@@ -88,6 +88,8 @@ type binpkgReader struct {
 	visit    func(BinpkgFile) error
 	programs bool                               // the machine's programs may decompress
 	entry    func(*tar.Header, io.Reader) error // takes all of the image instead of visit
+	noImage  bool                               // the image is passed over
+	keys     map[string]bool                    // of metadata that were there
 	visitErr error
 }
 
@@ -137,6 +139,9 @@ func (b *binpkgReader) gpkg(r io.Reader) error {
 		case "metadata":
 			err = b.tar(BinpkgMetadata, tr, "metadata/", b.lim.metadata)
 		case "image":
+			if b.noImage {
+				continue
+			}
 			err = b.tar(BinpkgImage, tr, "image/", b.lim.image)
 		}
 		if err != nil {
@@ -208,6 +213,15 @@ func (b *binpkgReader) file(f BinpkgFile) error {
 		!filepath.IsLocal(f.Name) || path.Clean(f.Name) != f.Name
 	if f.Part == BinpkgMetadata {
 		bad = bad || len(f.Name) > 255 || strings.Contains(f.Name, "/")
+	}
+	if f.Part == BinpkgMetadata && !bad { // what one program takes for the value, another might not
+		if b.keys[f.Name] {
+			return fmt.Errorf("%s is twice in the metadata", shown(f.Name))
+		}
+		if b.keys == nil {
+			b.keys = map[string]bool{}
+		}
+		b.keys[f.Name] = true
 	}
 	if bad {
 		return fmt.Errorf("%s is not a name that a file of it can have", shown(f.Name))

@@ -230,6 +230,8 @@ func TestBinpkgRefused(t *testing.T) {
 		"dot":              {imageOf("image/."), "not a name"},
 		"long name":        {imageOf("image/" + strings.Repeat("n/", 2048) + "n"), "not a name"},
 		"other directory":  {imageOf("other/x"), "not below"},
+		"key twice":        {gpkgOf(t, "", tarOf(t, member{name: "metadata/USE"}, member{name: "metadata/USE"}), image), "twice"},
+		"xpak key twice":   {xpakOf(image, [2]string{"USE", "a"}, [2]string{"USE", "b"}), "twice"},
 		"key upwards":      {metaOf("metadata/.."), "not a name"},
 		"key with a slash": {metaOf("metadata/a/b"), "not a name"},
 		"large image":      {gpkgOf(t, "", metadata, zstandard(t, tarOf(t, member{name: "image/z", data: string(zeros)}))), "100000 bytes"},

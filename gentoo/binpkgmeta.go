@@ -1,16 +1,10 @@
 package gentoo
 
-import (
-	"errors"
-	"io"
-)
+import "io"
 
-// maxMetadataValue is the longest value that ReadBinpkgMetadata returns. Longer ones, such as environment.bz2, are for
-// nobody to compare.
-const maxMetadataValue = 256 << 10
-
-// errEnough ends a reading.
-var errEnough = errors.New("enough")
+// maxMetadataValue is the longest value that ReadBinpkgMetadata returns: many times the longest ebuild, which is a list of crates. A
+// longer one is for nobody to compare. All together they are no longer than binpkgLimits has it.
+const maxMetadataValue = 8 << 20
 
 // ReadBinpkgMetadata returns the metadata of the binpkg of size bytes in r by key, less one newline at the end of each
 // value: CATEGORY, PF, SLOT, USE, CFLAGS and so on, as they are found in the VDB once it is merged. Of the image nothing is
@@ -18,23 +12,16 @@ var errEnough = errors.New("enough")
 // run, as Portage does. The file may be hostile; see ReadBinpkg for what is bounded.
 func ReadBinpkgMetadata(r io.ReaderAt, size int64) (map[string]string, error) {
 	values := map[string]string{}
-	b := &binpkgReader{lim: defaultBinpkgLimits, programs: true, visit: func(f BinpkgFile) error {
-		if f.Part != BinpkgMetadata {
-			return errEnough
-		}
+	b := &binpkgReader{lim: defaultBinpkgLimits, programs: true, noImage: true, visit: func(f BinpkgFile) error {
 		if f.Size > maxMetadataValue {
 			return nil
 		}
-		b, err := io.ReadAll(f.Reader)
-		if n := len(b); n > 0 && b[n-1] == '\n' {
-			b = b[:n-1]
+		value, err := io.ReadAll(f.Reader)
+		if n := len(value); n > 0 && value[n-1] == '\n' {
+			value = value[:n-1]
 		}
-		values[f.Name] = string(b)
+		values[f.Name] = string(value)
 		return err
 	}}
-	err := b.read(r, size)
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return values, err
+	return values, b.read(r, size)
 }

@@ -13,16 +13,17 @@ import (
 
 // TestReadBinpkgMetadata: the metadata come out of every form, and of the image nothing is read.
 func TestReadBinpkgMetadata(t *testing.T) {
-	long := strings.Repeat("x", maxMetadataValue+1)
+	long, ebuild := strings.Repeat("x", maxMetadataValue+1), strings.Repeat("a-crate@1.0.0\n", 100_000)
 	metadata := tarOf(t, member{name: "metadata/SLOT", data: "0/2\n"}, member{name: "metadata/USE", data: "a b"},
-		member{name: "metadata/environment.bz2", data: long}, member{name: "metadata/LAST", data: "\n\n"})
-	want := map[string]string{"SLOT": "0/2", "USE": "a b", "LAST": "\n"}
+		member{name: "metadata/environment.bz2", data: long}, member{name: "metadata/x-1.ebuild", data: ebuild},
+		member{name: "metadata/LAST", data: "\n\n"})
+	want := map[string]string{"SLOT": "0/2", "USE": "a b", "LAST": "\n", "x-1.ebuild": strings.TrimSuffix(ebuild, "\n")}
 	junk := []byte("\x1f\x8bno gzip at all")
 	cases := map[string][]byte{
 		"gpkg":       gpkgOf(t, "", metadata, junk),
 		"gpkg, zstd": gpkgOf(t, ".zst", zstandard(t, metadata), junk),
 		"xpak": xpakOf(gzipped(t, tarOf(t, member{name: "./usr/a", data: "x"})), [][2]string{
-			{"SLOT", "0/2\n"}, {"USE", "a b"}, {"environment.bz2", long}, {"LAST", "\n\n"},
+			{"SLOT", "0/2\n"}, {"USE", "a b"}, {"environment.bz2", long}, {"x-1.ebuild", ebuild}, {"LAST", "\n\n"},
 		}...),
 	}
 	for _, program := range []string{"xz", "lz4", "lzip", "lzop"} {
@@ -42,13 +43,18 @@ func TestReadBinpkgMetadata(t *testing.T) {
 	}
 	for name, data := range cases {
 		got, err := ReadBinpkgMetadata(bytes.NewReader(data), int64(len(data)))
-		// An image that is none is not read, but what follows it is not found either.
-		if err != nil && !strings.HasPrefix(name, "gpkg") {
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+	// Portage might take what comes later, and nobody would have compared that.
+	second := tarOf(t, member{name: "p/gpkg-1"}, member{name: "p/metadata.tar", data: string(metadata)}, member{name: "p/image.tar", data: string(junk)},
+		member{name: "p/metadata.tar.gz", data: string(metadata)}, member{name: "p/Manifest"})
+	if _, err := ReadBinpkgMetadata(bytes.NewReader(second), int64(len(second))); err == nil || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("metadata before and after the image: %v", err)
 	}
 	cut := gpkgOf(t, ".xz", []byte("\xfd7zXZ\x00 and no more"), nil)
 	if _, err := ReadBinpkgMetadata(bytes.NewReader(cut), int64(len(cut))); err == nil {

@@ -16,6 +16,7 @@ var (
 	categoryRE = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9+_.-]*$`)
 	nameRE     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9+_-]*$`)
 	versionRE  = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*[a-z]?(_(alpha|beta|pre|rc|p)[0-9]*)*(-r[0-9]+)?$`)
+	revisionRE = regexp.MustCompile(`-r[0-9]+$`)
 )
 
 // CPV is one version of one package: category, package name and version. Version includes the revision
@@ -46,6 +47,9 @@ func (c CPV) String() string { return c.Category + "/" + c.PF() }
 
 // PF returns "name-version", as ebuilds name it.
 func (c CPV) PF() string { return c.Name + "-" + c.Version }
+
+// P returns "name-version" without the revision.
+func (c CPV) P() string { return c.Name + "-" + revisionRE.ReplaceAllString(c.Version, "") }
 
 // CP returns "category/name", the package without its version.
 func (c CPV) CP() string { return c.Category + "/" + c.Name }

@@ -12,8 +12,8 @@ var featureTable = []setting{
 	{Client, "tests", `test test-fail-continue`, ""},
 	// They decide whether a build that writes or looks where it should not fails, who runs it (some test suites and configure
 	// scripts ask), and whether it may download.
-	{Client, "as whom, and where, a build runs", `home-dir-template-copy mount-sandbox network-sandbox network-sandbox-proxy
-		sandbox userpriv usersandbox`, ""},
+	{Client, "as whom, and where, a build runs", `home-dir-template-copy network-sandbox network-sandbox-proxy sandbox userpriv
+		usersandbox`, ""},
 	{Client, "digests, mirrors", `assume-digests digest force-mirror`, ""},
 	{Client, "merging what others need", `case-insensitive-fs chflags config-protect-if-modified merge-use-vdb preserve-libs
 		protect-owned unmerge-orphans`, "in the build root as at home"},
@@ -27,10 +27,10 @@ var featureTable = []setting{
 	// ebuild-locks phases that run as root still come one after the other.
 	{Builder, "merging into the build root", `ebuild-locks parallel-install -merge-wait -merge-sync -collision-protect
 		-downgrade-backup -unmerge-backup`, "it is thrown away; the client's own merge looks for collisions"},
-	// The build root has PID and IPC namespaces of its own, around all of the job. SELinux is the kernel's, and labels are
-	// given where the package is merged.
+	// The build root has PID and IPC namespaces of its own, around all of the job, and nothing can be mounted in it, so that Portage
+	// must not try (build/syscalls.go). SELinux is the kernel's, and labels are given where the package is merged.
 	{
-		Builder, "the kernel", `-ipc-sandbox -pid-sandbox -cgroup -selinux -sesandbox -fakeroot -unprivileged`,
+		Builder, "the kernel", `-ipc-sandbox -mount-sandbox -pid-sandbox -cgroup -selinux -sesandbox -fakeroot -unprivileged`,
 		"the build root has its own namespaces; labels are given where a package is merged",
 	},
 	{Builder, "compiler caches, other machines", `-ccache -distcc -distcc-pump -icecream -jobserver-token`, ""},

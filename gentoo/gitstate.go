@@ -2,8 +2,6 @@ package gentoo
 
 import (
 	"context"
-	"crypto/sha1"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -21,31 +19,52 @@ import (
 // which names all files of a repository, and compares each name with each part. It would also take the index's word where
 // files are marked as unchanged.
 func cleanCommit(ctx context.Context, dir string, parts []string) (commit string, ok bool) {
-	out, err := git(ctx, dir, "rev-parse", "--verify", "HEAD")
-	commit = strings.TrimSpace(out)
-	if err != nil || !commitRE.MatchString(commit) {
-		return "", false
-	}
-	tree := make(chan string, 1)
-	go func() {
-		defer close(tree)
-		if out, err := git(ctx, dir, append([]string{"ls-tree", "-r", "-z", "--full-tree", commit, "--"}, parts...)...); err == nil {
-			tree <- out
-		}
-	}()
-	have, err := listParts(ctx, dir, parts, describing)
+	g, err := openGit(ctx, dir)
 	if err != nil {
 		return "", false
 	}
-	newHash := sha1.New
-	if len(commit) == 2*sha256.Size {
-		newHash = sha256.New
-	}
-	if err := sumFiles(ctx, dir, have, newHash, true); err != nil {
+	defer g.close()
+	commit, tree, err := g.head()
+	if err != nil {
 		return "", false
 	}
-	committed, ok := <-tree
-	return commit, ok && sameFiles(committed, have)
+	committed := make(chan []gitObject, 1)
+	go func() {
+		defer close(committed)
+		var list []gitObject
+		for _, part := range parts {
+			o, err := g.find(tree, part)
+			if err != nil {
+				return
+			}
+			list = append(list, o)
+		}
+		committed <- list
+	}()
+	newHash := hashFor(commit)
+	have, err := listParts(ctx, dir, parts, describing)
+	if err == nil {
+		err = sumFiles(ctx, dir, have, newHash, true)
+	}
+	want := <-committed
+	if err != nil || len(want) != len(parts) {
+		return "", false
+	}
+	var others []string
+	for i, part := range parts {
+		if objectOf(have, part, newHash) != want[i] {
+			others = append(others, part)
+		}
+	}
+	return commit, len(others) == 0 || g.sameListed(ctx, dir, commit, others, have)
+}
+
+// sameListed compares the files of some parts one by one: some may not count, or have modes that are written in another way.
+func (g *gitObjects) sameListed(ctx context.Context, dir, commit string, parts []string, have []repoFile) bool {
+	tree, err := git(ctx, dir, append([]string{"ls-tree", "-r", "-z", "--full-tree", commit, "--"}, parts...)...)
+	return err == nil && sameFiles(tree, slices.DeleteFunc(slices.Clone(have), func(f repoFile) bool {
+		return !slices.ContainsFunc(parts, func(part string) bool { return f.name == part || strings.HasPrefix(f.name, part+"/") })
+	}))
 }
 
 // sameFiles compares what git's ls-tree -r -z prints with files.
@@ -70,9 +89,21 @@ func sameFiles(tree string, have []repoFile) bool {
 // git asks git about the repository in dir. Nothing of a user's environment or settings counts. A repository's own settings
 // can name programs to be run, so root asks as the repository's owner.
 func git(ctx context.Context, dir string, args ...string) (string, error) {
-	info, err := os.Stat(filepath.Join(dir, ".git"))
+	cmd, err := gitCommand(ctx, dir, args...)
 	if err != nil {
 		return "", err
+	}
+	out, err := cmd.Output()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+		return "", exec.ErrNotFound
+	}
+	return string(out), err
+}
+
+func gitCommand(ctx context.Context, dir string, args ...string) (*exec.Cmd, error) {
+	info, err := os.Stat(filepath.Join(dir, ".git"))
+	if err != nil {
+		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, "git", append([]string{
 		"-c", "safe.directory=*", "-c", "core.fsmonitor=false", "--no-optional-locks", "--literal-pathspecs", "--no-replace-objects",
@@ -85,9 +116,5 @@ func git(ctx context.Context, dir string, args ...string) (string, error) {
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && owner.Uid != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}}
 	}
-	out, err := cmd.Output()
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
-		return "", exec.ErrNotFound
-	}
-	return string(out), err
+	return cmd, nil
 }

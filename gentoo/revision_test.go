@@ -191,6 +191,56 @@ func TestRevisionAsksGitAlone(t *testing.T) {
 	}
 }
 
+// TestRevisionByTrees: of what is as committed git lists nothing, and what must be listed comes out the same, whichever hash it has.
+func TestRevisionByTrees(t *testing.T) {
+	real, err := exec.LookPath("git")
+	must(t, err)
+	bin := t.TempDir()
+	log := filepath.Join(bin, "log")
+	must(t, os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\necho \"$*\" >>"+log+"\nexec "+real+" \"$@\"\n"), 0o755))
+	listed := func(r testRepo) bool {
+		t.Helper()
+		must(t, os.WriteFile(log, nil, 0o644))
+		if got := r.state(); !strings.HasPrefix(got, "commit ") {
+			t.Errorf("the state is %q", got)
+		}
+		text, err := os.ReadFile(log)
+		must(t, err)
+		return strings.Contains(string(text), "ls-tree")
+	}
+	for _, format := range []string{"sha1", "sha256"} {
+		r := newTestRepo(t)
+		// Names that come in another order as directories than as files.
+		for _, name := range []string{"eclass/a.eclass", "eclass/a/x", "eclass/a0", "a/one-more/x", "a/one2/x", "a/one/files/b/c", "a/one/files-x"} {
+			r.write(name, name)
+		}
+		must(t, os.Chmod(filepath.Join(r.dir, "eclass/a0"), 0o755))
+		must(t, os.Symlink("a0", filepath.Join(r.dir, "eclass/link")))
+		must(t, os.MkdirAll(filepath.Join(r.dir, "eclass/empty"), 0o755)) // git knows no such
+		r.git("init", "-q", "--object-format="+format)
+		r.commit()
+		t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+		if listed(r) {
+			t.Errorf("%s: git has listed files", format)
+		}
+		must(t, os.WriteFile(log, nil, 0o644))
+		got, err := RepoRevision(t.Context(), r.dir, []string{"a/one", "a/one2", "a/none"})
+		text, _ := os.ReadFile(log)
+		if err != nil || OnlyContents(got) || strings.Contains(string(text), "ls-tree") {
+			t.Errorf("%s: of packages with names alike the state is %q, %v; asked was\n%s", format, got, err, text)
+		}
+		r.write("profiles/use.local.desc", "made by tools\n")
+		r.commit()
+		if !listed(r) {
+			t.Errorf("%s: what does not count is in the commit, and git has listed nothing", format)
+		}
+		r.write("eclass/a/x", "y")
+		if got := r.state(); !OnlyContents(got) {
+			t.Errorf("%s: with a changed file the state is %q", format, got)
+		}
+	}
+}
+
 func TestRevisionBySync(t *testing.T) {
 	r := newTestRepo(t)
 	head := r.commit()

@@ -76,7 +76,7 @@ var variables = index(variableTable)
 // (PYTHON_TARGETS, LLVM_TARGETS). And the fetch commands of one protocol, the builder's.
 var (
 	clientPatternRE = regexp.MustCompile(`^(?:` +
-		`(?:BUILD_)?(?:C|CXX|CPP|F|FC|LD|AS|GO|RUST|ADA|D|OBJC|OBJCXX)FLAGS(?:_\w+)?` +
+		`(?:BUILD_)?(?:C|CXX|CPP|LIBC|LIBCXX|F|FC|LD|AS|GO|RUST|ADA|D|OBJC|OBJCXX)FLAGS(?:_\w+)?` +
 		`|GO(?:386|AMD64|ARM|ARM64|MIPS|MIPS64|PPC64|RISCV64)` +
 		`|BINPKG_COMPRESS_FLAGS_\w+|CPU_FLAGS_\w+|\w+_(?:SINGLE_)?TARGETS?)$`)
 	builderPatternRE = regexp.MustCompile(`^(?:FETCH|RESUME)COMMAND_\w+$`)

@@ -49,6 +49,9 @@ func (b *binpkgReader) xpak(r io.ReaderAt, start int64) error {
 	if err := b.xpakSegment(r, start); err != nil {
 		return err
 	}
+	if b.noImage {
+		return nil
+	}
 	return b.tar(BinpkgImage, io.NewSectionReader(r, 0, start), "./", b.lim.image)
 }
 

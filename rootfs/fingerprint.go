@@ -13,7 +13,7 @@ import (
 )
 
 // fingerprintVersion changes with what a fingerprint is made of, and with the table of the rules.
-const fingerprintVersion = 1
+const fingerprintVersion = 2
 
 // depth is how far below its place a place is looked at.
 type depth int
@@ -45,7 +45,7 @@ func (r *Rules) Fingerprint() (string, error) {
 	}
 	p := &fingerprint{m: m, h: sha256.New(), stamped: map[string]bool{}}
 	p.add("lantage root", fingerprintVersion, r.Kernel)
-	for _, paths := range [][]string{r.Repos, r.Include, r.Exclude, r.Skip} {
+	for _, paths := range [][]string{r.Repos, r.Include, r.Exclude, r.Skip, r.Own} {
 		p.add(len(paths))
 		for _, path := range slices.Sorted(slices.Values(paths)) {
 			p.add(path)

@@ -108,6 +108,7 @@ func TestFingerprint(t *testing.T) {
 		{"include", rules(func(r *Rules) { r.Include = []string{"/opt"} }), true},
 		{"exclude", rules(func(r *Rules) { r.Exclude = []string{"/nothing"} }), true},
 		{"skip", rules(func(r *Rules) { r.Skip = []string{"/nothing"} }), true},
+		{"own", rules(func(r *Rules) { r.Own = []string{"/nothing"} }), true},
 		{"repos", rules(func(r *Rules) { r.Repos = r.Repos[1:] }), true},
 		{"repos in another order", rules(func(r *Rules) { slices.Reverse(r.Repos) }), false},
 	}

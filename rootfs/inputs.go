@@ -13,8 +13,12 @@ import (
 // Inputs is what of a root is copied, and what is not.
 type Inputs struct {
 	Places  []Place   // that are there, by path
+	Blanked []string  // files that go with another text, by path
 	LeftOut []LeftOut // by path
 }
+
+// Blanked is what people are told of a file that goes with another text.
+const Blanked = "without credentials"
 
 // Place is a part of a root that is copied.
 type Place struct {
@@ -23,8 +27,9 @@ type Place struct {
 	Bytes int64 // of the content of its files
 }
 
-// Inputs lists what the rules copy, for people to look at. It is an error if something could not be copied.
-func (r *Rules) Inputs(ctx context.Context) (Inputs, error) {
+// Inputs lists what the rules copy, for people to look at. each, if it is not nil, is told of every file. It is an error if something
+// could not be copied.
+func (r *Rules) Inputs(ctx context.Context, each func(path string, size int64, blanked bool)) (Inputs, error) {
 	m, err := r.compile()
 	if err != nil {
 		return Inputs{}, err
@@ -44,6 +49,12 @@ func (r *Rules) Inputs(ctx context.Context) (Inputs, error) {
 		if f.Type == TypeFile {
 			p.Files++
 			p.Bytes += f.Size
+			if f.blanked {
+				in.Blanked = append(in.Blanked, "/"+f.Path)
+			}
+			if each != nil {
+				each("/"+f.Path, f.Size, f.blanked)
+			}
 		}
 		return nil
 	})
@@ -54,6 +65,7 @@ func (r *Rules) Inputs(ctx context.Context) (Inputs, error) {
 		in.Places = append(in.Places, *p)
 	}
 	slices.SortFunc(in.Places, func(a, b Place) int { return cmp.Compare(a.Path, b.Path) })
+	slices.Sort(in.Blanked)
 	slices.SortFunc(in.LeftOut, func(a, b LeftOut) int { return cmp.Compare(a.Path, b.Path) })
 	return in, nil
 }
@@ -65,16 +77,22 @@ func (in Inputs) WriteTo(w io.Writer) (int64, error) {
 	fmt.Fprint(&b, "Copied:\n")
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, p := range in.Places {
-		fmt.Fprintf(t, "%d files\t%s\t  %s\n", p.Files, HumanBytes(p.Bytes), shown(p.Path))
+		fmt.Fprintf(t, "%d files\t%s\t  %s\n", p.Files, HumanBytes(p.Bytes), Shown(p.Path))
 		total.Files += p.Files
 		total.Bytes += p.Bytes
 	}
 	fmt.Fprintf(t, "%d files\t%s\t  in all\n", total.Files, HumanBytes(total.Bytes))
 	_ = t.Flush() // to memory
+	if len(in.Blanked) > 0 {
+		fmt.Fprintf(&b, "\nOf that, %s:\n", Blanked)
+	}
+	for _, p := range in.Blanked {
+		fmt.Fprintf(&b, "  %s\n", Shown(p))
+	}
 	fmt.Fprint(&b, "\nNot copied:\n")
 	t = tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, l := range in.LeftOut {
-		fmt.Fprintf(t, "  %s\t%s\n", shown(l.Path), l.Why)
+		fmt.Fprintf(t, "  %s\t%s\n", Shown(l.Path), l.Why)
 	}
 	if len(in.LeftOut) == maxLeftOut {
 		fmt.Fprint(t, "  and more\n")
@@ -91,8 +109,8 @@ func (in Inputs) String() string {
 	return b.String()
 }
 
-// shown quotes a path that would not show as it is on a terminal.
-func shown(p string) string {
+// Shown quotes a path that would not show as it is on a terminal.
+func Shown(p string) string {
 	if q := fmt.Sprintf("%q", p); q != `"`+p+`"` {
 		return q
 	}

@@ -33,3 +33,34 @@ func FuzzListReader(f *testing.F) {
 		}
 	})
 }
+
+// FuzzApply: whatever comes as a change to a list, applying it ends, and what it makes is a list in order, with nothing of what
+// is gone.
+func FuzzApply(f *testing.F) {
+	older, _ := writeEntries(f, true, listEntries()...)
+	for _, change := range [][]Entry{
+		nil, listEntries(), {{Path: listEntries()[1].Path, Type: TypeGone}}, {{Path: "not/there", Type: TypeGone}},
+	} {
+		list, _ := writeEntries(f, false, change...)
+		f.Add(list)
+	}
+	f.Fuzz(func(t *testing.T, change []byte) {
+		var b bytes.Buffer
+		w := NewListWriter(&b, true)
+		err := Apply(NewListReader(bytes.NewReader(older), true), NewListReader(bytes.NewReader(change), false), func(e *Entry) error {
+			if e.Type == TypeGone {
+				t.Fatalf("%q is gone, and in the list", e.Path)
+			}
+			return w.Add(e)
+		})
+		if err != nil {
+			return
+		}
+		if _, err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := readEntries(b.Bytes(), false); err != nil {
+			t.Errorf("what was made of it is no list: %v", err)
+		}
+	})
+}

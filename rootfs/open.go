@@ -1,9 +1,11 @@
 package rootfs
 
 import (
-	"cmp"
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -13,26 +15,61 @@ import (
 // ErrChanged is wrapped by errors about a file that is not any more what its entry says.
 var ErrChanged = errors.New("the file has changed")
 
-// Open opens a listed file to send its content. It follows no symbolic link, whatever has become of the path
-// since. The error wraps ErrChanged if the file is gone, or is another one or changed since it was listed; what
-// changes after Open shows in the content's Sum only.
-func (r *Rules) Open(e *Entry) (*os.File, error) {
-	f, st, err := openBelow(cmp.Or(r.Root, "/"), e.Path)
+// Opener opens listed files to send their contents.
+type Opener struct{ m *ruler }
+
+// Opener makes the rules ready to open files.
+func (r *Rules) Opener() (*Opener, error) {
+	m, err := r.compile()
+	return &Opener{m}, err
+}
+
+// Content is what goes of a file.
+type Content struct {
+	io.Reader
+	f *os.File
+}
+
+// Close closes the file.
+func (c *Content) Close() error { return c.f.Close() }
+
+// Open opens a listed file. It follows no symbolic link, whatever has become of the path since. The error wraps ErrChanged if the file
+// is gone, or is another one or changed since it was listed; what changes after Open shows in the content's Sum only.
+func (o *Opener) Open(e *Entry) (*Content, error) {
+	f, st, err := openBelow(o.m.root, e.Path)
 	if err != nil {
 		return nil, err
 	}
+	c := &Content{f, f}
 	now := Entry{Path: e.Path}
 	now.set(st)
+	if now.Size <= MaxText && o.m.isWritten(e.Path) {
+		text, other, err := o.m.textOf(f)
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if c.Reader = bytes.NewReader(text); other {
+			now.Size = int64(len(text))
+		}
+		if other && e.Sum != sha256.Sum256(text) {
+			now.Size = -1 // it was listed without what is in it now
+		}
+	}
 	if e.Type != TypeFile || !unchanged(e, &now) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", f.Name(), ErrChanged)
 	}
-	return f, nil
+	return c, nil
 }
 
-// StillIs reports an error that wraps ErrChanged if an open file is not any more, as far as its status says, what its entry
-// was when it was listed.
-func (e *Entry) StillIs(f *os.File) error {
+// StillIs reports an error that wraps ErrChanged if the file of which all content was read is not any more, as far as its status
+// says, what it was when it was listed.
+func (c *Content) StillIs(e *Entry) error {
+	f := c.f
+	if c.Reader != f { // it was read whole, and judged after that
+		return nil
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return fmt.Errorf("%s: %w", f.Name(), err)

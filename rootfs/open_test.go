@@ -73,7 +73,7 @@ func TestOpen(t *testing.T) {
 		plant(t, root, "usr/dir/file")
 		e := entries(t, r)["usr/dir/file"].Entry
 		c.change(t, filepath.Join(root, "usr/dir/file"), &e)
-		f, err := r.Open(&e)
+		f, err := opener(t, r).Open(&e)
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -95,7 +95,7 @@ func TestOpenKeepsAccessTime(t *testing.T) {
 	check(t, os.Chtimes(p, time.Unix(1, 0), time.Unix(2, 0)))
 	r := Rules{Root: root}
 	e := entries(t, r)["usr/file"].Entry
-	f, err := r.Open(&e)
+	f, err := opener(t, r).Open(&e)
 	check(t, err)
 	_, err = io.ReadAll(f)
 	check(t, errors.Join(err, f.Close()))
@@ -104,4 +104,11 @@ func TestOpenKeepsAccessTime(t *testing.T) {
 	if st.Atim.Sec != 1 {
 		t.Errorf("it was last read at %d", st.Atim.Sec)
 	}
+}
+
+func opener(t *testing.T, r Rules) *Opener {
+	t.Helper()
+	o, err := r.Opener()
+	check(t, err)
+	return o
 }

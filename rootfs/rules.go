@@ -13,6 +13,10 @@ type Rules struct {
 	Exclude []string // not copied, whatever else is said of them
 	Skip    []string // directories whose contents no build reads: PKGDIR and DISTDIR
 	Kernel  Kernel   // how much of the kernel's sources
+
+	Own []string // those of Repos that only this machine has: people write there, as in /etc
+	// Text is what goes in the place of a file's content in /etc and in Own: people write credentials there. nil: the content itself.
+	Text func(content []byte) []byte
 }
 
 // Kernel is how much of the kernel's sources is copied.
@@ -54,7 +58,7 @@ type row struct {
 //
 // Of extended attributes those go that KeptXattr names. The labels of a machine's own security module and
 // what belongs to file systems (ignoredXattr) stay: they mean nothing elsewhere, and jobs could not see them.
-var table = []row{
+var table = slices.Concat([]row{
 	{"/usr", whole, "the installed system"},
 	{"/usr/local", whole, "the installed system, often a file system of its own"},
 	{"/lib*", whole, "the installed system, or links into /usr"},
@@ -100,29 +104,75 @@ var table = []row{
 	// Secrets, by name in case their mode is wrong.
 	{"/etc/shadow*", empty, secret},
 	{"/etc/gshadow*", empty, secret},
-	{"/etc/**/ssh_host_*_key", empty, secret},
-	{"/etc/**/*.key", empty, secret},
-	{"/etc/**/*.p12", empty, secret},
-	{"/etc/**/*.pfx", empty, secret},
 	{"/etc/**/*.pem", keyless, secret},
 	{"/etc/**/gnupg", empty, secret}, // not elsewhere: it is a package, and a directory of programs
 	{"/etc/NetworkManager/system-connections", empty, secret},
+	{"/etc/acme", empty, secret},
+	{"/etc/asterisk", empty, secret},
+	{"/etc/bluetooth/keys", empty, secret},
+	{"/etc/borg", empty, secret},
+	{"/etc/borgmatic", empty, secret},
+	{"/etc/chrony.keys", empty, secret},
+	{"/etc/chrony/chrony.keys", empty, secret},
+	{"/etc/cifs-utils", empty, secret},
+	{"/etc/credstore", empty, secret},
+	{"/etc/credstore.encrypted", empty, secret},
+	{"/etc/cryptsetup-keys.d", empty, secret},
 	{"/etc/cups/subscriptions.conf*", empty, secret},
+	{"/etc/davfs2/secrets", empty, secret},
+	{"/etc/ddclient*", empty, secret},
 	{"/etc/docker", empty, secret},
+	{"/etc/dropbear", empty, secret},
+	{"/etc/duplicity", empty, secret},
+	{"/etc/exim/passwd*", empty, secret},
+	{"/etc/fetchmailrc", empty, secret},
+	{"/etc/hostapd", empty, secret},
+	{"/etc/inadyn.conf", empty, secret},
 	{"/etc/ipsec.d", empty, secret},
+	{"/etc/ipsec.secrets*", empty, secret},
 	{"/etc/iwd", empty, secret},
-	{"/etc/krb5.keytab", empty, secret},
+	{"/etc/kubernetes", empty, secret},
 	{"/etc/lantage", empty, secret},
+	{"/etc/ldap.secret", empty, secret},
 	{"/etc/letsencrypt", empty, secret},
-	{"/etc/machine-id", empty, "it names this machine"},
+	{"/etc/luks", empty, secret},
+	{"/etc/mail/auth*", empty, secret},
+	{"/etc/mosquitto/passwd*", empty, secret},
+	{"/etc/msmtprc", empty, secret},
+	{"/etc/munge", empty, secret},
+	{"/etc/nebula", empty, secret},
+	{"/etc/netplan", empty, secret},
+	{"/etc/ntp.keys", empty, secret},
+	{"/etc/nullmailer/remotes", empty, secret},
+	{"/etc/nut/upsd.users", empty, secret},
+	{"/etc/openldap/ldap.secret", empty, secret},
 	{"/etc/openvpn", empty, secret},
+	{"/etc/pki/private", empty, secret},
+	{"/etc/pki/tls/private", empty, secret},
+	{"/etc/postfix/sasl", empty, secret},
+	{"/etc/postfix/sasl_passwd*", empty, secret},
 	{"/etc/ppp/*-secrets", empty, secret},
+	{"/etc/rancher", empty, secret},
+	{"/etc/rclone*", empty, secret},
+	{"/etc/restic", empty, secret},
+	{"/etc/rsyncd.secrets", empty, secret},
+	{"/etc/samba/private", empty, secret},
+	{"/etc/samba/smbpasswd", empty, secret},
 	{"/etc/security/opasswd", empty, secret},
+	{"/etc/smbcredentials", empty, secret},
+	{"/etc/snmp/snmpd.conf", empty, secret},
 	{"/etc/ssl/private", empty, secret},
+	{"/etc/ssmtp", empty, secret},
 	{"/etc/sudoers", empty, secret},
 	{"/etc/sudoers.d", empty, secret},
+	{"/etc/swanctl", empty, secret},
+	{"/etc/tinc", empty, secret},
+	{"/etc/tor", empty, secret},
+	{"/etc/vault", empty, secret},
 	{"/etc/wireguard", empty, secret},
 	{"/etc/wpa_supplicant", empty, secret},
+	{"/etc/wpa_supplicant.conf", empty, secret},
+	{"/etc/machine-id", empty, "it names this machine"},
 	{"/var/lib/**/gnupg", empty, secret},
 	{"/**/.gnupg", empty, secret},
 
@@ -133,6 +183,27 @@ var table = []row{
 	{"/etc/**/CVS", none, history},
 
 	{"/*", links, "not a place of the system"},
+}, secretsIn("/etc"))
+
+// secretNames are names of files and directories that hold keys or passwords, wherever people write. What files with other names
+// have of them, Rules.Text takes out.
+var secretNames = []string{
+	".aws", ".git-credentials", ".htpasswd", ".my.cnf", ".netrc", ".npmrc", ".password-store", ".pgpass", ".pypirc", ".ssh", "*.jks", "*.kdbx",
+	"*.key", "*.keytab", "*.p12", "*.pfx", "*.ppk", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_rsa", "netrc",
+	"private-keys-v1.d", "secring.gpg", "ssh_host_*_key",
+}
+
+// SecretName reports whether files or directories of this name stay on their machine, with all that is in them.
+func SecretName(name string) bool {
+	return name == ".gnupg" || slices.ContainsFunc(secretNames, func(pattern string) bool { return matches(pattern, name) })
+}
+
+func secretsIn(dir string) []row {
+	var rows []row
+	for _, name := range secretNames {
+		rows = append(rows, row{dir + "/**/" + name, empty, secret})
+	}
+	return rows
 }
 
 const (

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,10 @@ type ruler struct {
 	way   map[string]bool // directories above what is copied
 	named map[string]bool // places that Rules name, and those above: they may be on a tmpfs
 	repos []string        // where the repositories really are
+
+	text     func([]byte) []byte // Rules.Text
+	written  []string            // where people write what it is for, without links
+	included []string            // what the configuration names goes as it is
 }
 
 // pattern is a row for names in (if deep, anywhere below) a directory.
@@ -31,6 +36,7 @@ func (r *Rules) compile() (*ruler, error) {
 	m := &ruler{
 		root:  cmp.Or(r.Root, "/"),
 		exact: map[string]row{".": {"/", empty, ""}}, way: map[string]bool{}, named: map[string]bool{},
+		text: r.Text,
 	}
 	for _, named := range []struct {
 		paths []string
@@ -39,7 +45,7 @@ func (r *Rules) compile() (*ruler, error) {
 	}{
 		{r.Exclude, none, "left out by the configuration"},
 		{r.Skip, empty, "PKGDIR or DISTDIR"},
-		{r.Include, whole, "named in the configuration"},
+		{r.Include, whole, onRequest},
 		{r.Repos, whole, "a repository in use"},
 	} {
 		for _, p := range named.paths {
@@ -54,6 +60,9 @@ func (r *Rules) compile() (*ruler, error) {
 				m.named[where] = true
 				above(where, m.named)
 			}
+			if named.why == onRequest {
+				m.included = append(m.included, where)
+			}
 		}
 	}
 	for _, p := range r.Repos {
@@ -63,9 +72,30 @@ func (r *Rules) compile() (*ruler, error) {
 			m.deep = append(m.deep, pattern{repo, name, row{p, none, history}})
 		}
 	}
+	for _, p := range slices.Concat([]string{"/etc", "/etc/portage"}, r.Own) {
+		dir := m.follow(rel(p), func(string) {})
+		m.written = append(m.written, dir)
+		if !within(dir, "etc") {
+			m.addTable(secretsIn("/" + dir))
+		}
+	}
 	m.addTable(table)
 	m.addTable(kernelRows[r.Kernel])
 	return m, nil
+}
+
+// onRequest is why what Rules.Include names is copied.
+const onRequest = "named in the configuration"
+
+// isWritten reports whether a file is one that goes as Rules.Text has it.
+func (m *ruler) isWritten(p string) bool {
+	in := func(dir string) bool { return within(p, dir) }
+	return m.text != nil && slices.ContainsFunc(m.written, in) && !slices.ContainsFunc(m.included, in)
+}
+
+// within reports whether a path is dir or below it.
+func within(p, dir string) bool {
+	return strings.HasPrefix(p, dir) && (len(p) == len(dir) || p[len(dir)] == '/')
 }
 
 // rel makes the path of an Entry of the path of a place.

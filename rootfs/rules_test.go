@@ -88,6 +88,19 @@ var system = []string{
 	"-etc/security/opasswd", "+etc/ssl/private/", "-etc/ssl/private/x", "+etc/ssl/certs/ca.crt", "-etc/sudoers",
 	"+etc/sudoers.d/", "-etc/sudoers.d/x", "+etc/wireguard/", "-etc/wireguard/x", "+etc/wpa_supplicant/",
 	"-etc/wpa_supplicant/x",
+	"-etc/acme/x", "-etc/asterisk/x", "-etc/bluetooth/keys/x", "-etc/borg/x", "-etc/borgmatic/x", "-etc/chrony.keys", "-etc/chrony/chrony.keys",
+	"-etc/cifs-utils/x", "-etc/credstore/x", "-etc/credstore.encrypted/x", "-etc/cryptsetup-keys.d/x", "-etc/davfs2/secrets", "-etc/ddclient.conf",
+	"-etc/dropbear/x", "-etc/duplicity/x", "-etc/exim/passwd.client", "-etc/fetchmailrc", "-etc/hostapd/x", "-etc/inadyn.conf",
+	"-etc/ipsec.secrets", "-etc/kubernetes/x", "-etc/ldap.secret", "-etc/luks/x", "-etc/mail/authinfo", "-etc/mosquitto/passwd", "-etc/msmtprc",
+	"-etc/munge/x", "-etc/nebula/x", "-etc/netplan/x", "-etc/ntp.keys", "-etc/nullmailer/remotes", "-etc/nut/upsd.users",
+	"-etc/openldap/ldap.secret", "+etc/openldap/ldap.conf", "-etc/pki/private/x", "-etc/pki/tls/private/x", "+etc/pki/tls/openssl.cnf",
+	"-etc/postfix/sasl/x", "-etc/postfix/sasl_passwd.db", "-etc/rancher/x", "-etc/rclone.conf", "-etc/restic/x", "-etc/rsyncd.secrets",
+	"-etc/samba/private/x", "-etc/samba/smbpasswd", "+etc/samba/smb.conf", "-etc/smbcredentials", "-etc/snmp/snmpd.conf", "-etc/ssmtp/x",
+	"-etc/swanctl/x", "-etc/tinc/x", "-etc/tor/x", "-etc/vault/x", "-etc/wpa_supplicant.conf",
+	"-etc/x/.aws/x", "-etc/portage/.git-credentials", "-etc/x/.htpasswd", "-etc/x/.my.cnf", "-etc/portage/.netrc", "-etc/x/.npmrc",
+	"-etc/x/.password-store/x", "-etc/x/.pgpass", "-etc/x/.pypirc", "-etc/portage/.ssh/x", "-etc/x/a.jks", "-etc/x/a.kdbx", "-etc/x/a.keytab",
+	"-etc/x/a.ppk", "-etc/x/id_dsa", "-etc/x/id_ecdsa", "-etc/x/id_ecdsa_sk", "-etc/portage/id_ed25519", "-etc/x/id_ed25519_sk", "-etc/x/id_rsa",
+	"+etc/x/id_rsa.pub", "-etc/x/netrc", "-etc/x/private-keys-v1.d/x", "-etc/x/secring.gpg", "-etc/portage/repo.key",
 	"-etc/.git/x", "-etc/portage/.hg/x", "-etc/x/.svn/x", "-etc/x/CVS/x", "-etc/x/lost+found/x",
 	"+var/db/pkg/dev-libs/icu-75/SLOT", "-var/db/other/x", "+var/lib/portage/world", "+var/lib/portage/home/",
 	"-var/lib/portage/home/x",
@@ -125,6 +138,17 @@ func makeSystem(t *testing.T) (root string, want []string) {
 		}
 	}
 	// Directories of which nothing but their names is to go.
+	for _, p := range []string{
+		"etc/acme/", "etc/asterisk/", "etc/bluetooth/", "etc/bluetooth/keys/", "etc/borg/", "etc/borgmatic/", "etc/chrony/",
+		"etc/cifs-utils/", "etc/credstore/", "etc/credstore.encrypted/", "etc/cryptsetup-keys.d/", "etc/davfs2/", "etc/dropbear/",
+		"etc/duplicity/", "etc/exim/", "etc/hostapd/", "etc/kubernetes/", "etc/luks/", "etc/mail/", "etc/mosquitto/", "etc/munge/",
+		"etc/nebula/", "etc/netplan/", "etc/nullmailer/", "etc/nut/", "etc/openldap/", "etc/pki/", "etc/pki/private/", "etc/pki/tls/",
+		"etc/pki/tls/private/", "etc/portage/.ssh/", "etc/postfix/", "etc/postfix/sasl/", "etc/rancher/", "etc/restic/", "etc/samba/",
+		"etc/samba/private/", "etc/snmp/", "etc/ssmtp/", "etc/swanctl/", "etc/tinc/", "etc/tor/", "etc/vault/", "etc/x/.aws/",
+		"etc/x/.password-store/", "etc/x/private-keys-v1.d/",
+	} {
+		dirs[p] = true
+	}
 	for _, p := range []string{"etc/polkit/", "etc/x/", "etc/x/y/", "etc/cups/", "etc/security/", "usr/share/"} {
 		dirs[p] = true
 	}

@@ -104,7 +104,7 @@ type pending struct {
 // add is called by the walk for each entry.
 func (s *scanner) add(f *found) error {
 	p := &pending{found: f}
-	if f.Type == TypeFile && !s.older.find(&f.Entry) {
+	if f.Type == TypeFile && !f.blanked && !s.older.find(&f.Entry) {
 		if s.Hash {
 			p.done = make(chan struct{})
 			select {

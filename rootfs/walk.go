@@ -24,6 +24,8 @@ type found struct {
 	dev   uint64
 	links uint64
 	ctime int64
+	// blanked files go with another text than they have. Size and Sum are those of the text.
+	blanked bool
 }
 
 // walker lists a root in tree order. It opens each directory relative to the one above and looks at what is in
@@ -159,6 +161,11 @@ func (w *walker) entry(d *dir, name string, h here) error {
 	f, err := w.found(d, -1, name, p, row, &st)
 	if err != nil || f == nil {
 		return err
+	}
+	if f.Type == TypeFile && !w.bare && w.isWritten(p) {
+		if err := w.blank(d, name, f); err != nil {
+			return w.failed(p, "read", err)
+		}
 	}
 	return w.emit(f)
 }

@@ -48,7 +48,7 @@ func handshake(ctx context.Context, c *tls.Conn) (*Conn, error) {
 // certificate; all else that a certificate says is somebody's claim.
 func config(self *Identity) *tls.Config {
 	return &tls.Config{
-		Certificates:           []tls.Certificate{self.cert},
+		Certificates:           []tls.Certificate{self.Certificate()},
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{protocol},
 		ClientAuth:             tls.RequireAnyClientCert,

@@ -28,13 +28,19 @@ type Identity struct {
 // LoadIdentity reads the private key in a state directory (PKCS #8 in PEM, RFC 7468 section 10), or makes one on first use. A
 // file that others may read is an error: the key may be somebody else's by now.
 func LoadIdentity(dir string) (*Identity, error) {
-	file := filepath.Join(dir, IdentityFile)
-	private, err := readPrivate(file)
+	id, err := ReadIdentity(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = makePrivate(file); err == nil {
-			private, err = readPrivate(file)
+		if err := makePrivate(filepath.Join(dir, IdentityFile)); err != nil {
+			return nil, fmt.Errorf("this machine's identity: %w", err)
 		}
+		return ReadIdentity(dir)
 	}
+	return id, err
+}
+
+// ReadIdentity is LoadIdentity where none is made: the error is fs.ErrNotExist then.
+func ReadIdentity(dir string) (*Identity, error) {
+	private, err := readPrivate(filepath.Join(dir, IdentityFile))
 	if err != nil {
 		return nil, fmt.Errorf("this machine's identity: %w", err)
 	}
@@ -137,3 +143,6 @@ func makePrivate(file string) error {
 	}
 	return nil
 }
+
+// Certificate is what the other side is shown, with the private key.
+func (id *Identity) Certificate() tls.Certificate { return id.cert }

@@ -42,9 +42,8 @@ type Conn struct {
 // itself. From then on pings are sent by themselves. Errors: ErrNotLantage, ErrPeerOlder, ErrPeerNewer,
 // ErrProtocol, ErrLost, or the peer's refusal as *Error. On error the carrier is closed.
 func Handshake(carrier Carrier, self Hello) (*Conn, Hello, error) {
-	c := &Conn{
-		carrier: carrier, r: bufio.NewReaderSize(carrier, MaxData+2*headerSize), stopPing: make(chan struct{}),
-	}
+	// Its buffer is for what is small: what is large is read past it.
+	c := &Conn{carrier: carrier, r: bufio.NewReader(carrier), stopPing: make(chan struct{})}
 	peer, err := c.greet(self)
 	if err != nil {
 		c.Close()
@@ -145,7 +144,10 @@ func (c *Conn) read() (Frame, error) {
 	if err != nil {
 		return Frame{}, err
 	}
-	if n <= 1+MaxData {
+	if !c.greeted && n > MaxHello {
+		return Frame{}, fmt.Errorf("%w: a hello of %d bytes, at most %d are allowed", ErrProtocol, n, MaxHello)
+	}
+	if c.greeted && n <= 1+MaxData {
 		if c.body == nil {
 			c.body = make([]byte, 1+MaxData)
 		}
@@ -155,14 +157,26 @@ func (c *Conn) read() (Frame, error) {
 		}
 		return Frame{t, body}, nil
 	}
-	body, err := io.ReadAll(io.LimitReader(c.r, int64(n)))
-	if err == nil && len(body) < int(n) {
-		err = io.ErrUnexpectedEOF
-	}
+	body, err := readGrowing(c.r, int(n))
 	if err != nil {
-		return Frame{}, err
+		return Frame{}, noEOF(err)
 	}
 	return Frame{t, body}, nil
+}
+
+// readGrowing reads n bytes into a buffer that is never more than twice as large as what has arrived, or small.
+func readGrowing(r io.Reader, n int) ([]byte, error) {
+	body := make([]byte, 0, min(n, 4<<10))
+	for len(body) < n {
+		if len(body) == cap(body) {
+			body = append(make([]byte, 0, min(n, 2*cap(body))), body...)
+		}
+		more, err := io.ReadFull(r, body[len(body):cap(body)])
+		if body = body[:len(body)+more]; err != nil {
+			return nil, err
+		}
+	}
+	return body, nil
 }
 
 // Decode fills v from a control frame that must be of type want. An error frame in its place is returned as

@@ -25,11 +25,11 @@
 //	bytes 1..4 length of the body, big endian
 //	bytes 5..  body
 //
-// Bodies of control frames are one JSON object of at most MaxControl bytes; a ping has none. A data frame's
-// body is one byte that names the stream and at most MaxData bytes of it. An end frame's body is the stream's
-// byte, the number of bytes that the stream had (8 bytes) and their CRC-32C (4 bytes, RFC 3720 appendix B.4), both
-// big endian; nothing of that stream follows it. A longer frame, or one of an unknown type, ends the connection.
-// Unknown JSON keys are ignored, so that a newer peer may say more.
+// Bodies of control frames are one JSON object of at most MaxControl bytes, that of each side's first frame of at
+// most MaxHello; a ping has none. A data frame's body is one byte that names the stream and at most MaxData bytes of
+// it. An end frame's body is the stream's byte, the number of bytes that the stream had (8 bytes) and their CRC-32C
+// (4 bytes, RFC 3720 appendix B.4), both big endian; nothing of that stream follows it. A longer frame, or one of an
+// unknown type, ends the connection. Unknown JSON keys are ignored, so that a newer peer may say more.
 //
 // Both sides send a ping whenever they have sent nothing for PingInterval; a peer from which no byte came for
 // DeadAfter is dead. Silence of a compile is therefore never mistaken for a lost builder. A frame that has
@@ -142,8 +142,9 @@ const (
 )
 
 // Ceilings of what a peer may send. They stand together so that the memory that a peer can make us hold is
-// seen at one glance: one control body or one data body for each connection.
+// seen at one glance: one control body or one data body for each connection, and before its hello no more than that.
 const (
+	MaxHello   = 64 << 10 // bytes of the hello, or of the error in its place
 	MaxControl = 1 << 20  // bytes of one control body
 	MaxData    = 64 << 10 // bytes of a stream in one data frame
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -221,6 +222,35 @@ func TestHandshakeTimeout(t *testing.T) {
 	}
 }
 
+// TestStrangersHoldLittle: peers that have not said who they are make us hold no buffers for what they might say later.
+func TestStrangersHoldLittle(t *testing.T) {
+	const peers = 100
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	var far []net.Conn
+	var over sync.WaitGroup
+	for range peers {
+		near, peer := net.Pipe()
+		over.Go(func() { _, _, _ = Handshake(near, Hello{}) })
+		if _, err := io.WriteString(peer, "LANTAGE\n\x00\x01\x00\x01\x01\x00\x00\xff\xff{"); err != nil {
+			t.Fatal(err)
+		}
+		far = append(far, peer)
+	}
+	if each := (heap() - before) / peers; each > 16<<10 {
+		t.Errorf("each holds %d bytes", each)
+	}
+	for _, peer := range far {
+		peer.Close()
+	}
+	over.Wait()
+}
+
 // TestHandshakeWithDeafPeer: it says everything that is due and reads nothing.
 func TestHandshakeWithDeafPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -260,6 +290,7 @@ func TestHandshakeErrors(t *testing.T) {
 		"newer":    {"LANTAGE\n\x00\x02\x00\x03" + hello, ErrPeerNewer},
 		"HTTP":     {"GET / HTTP/1.1\r\n\r\n", ErrNotLantage},
 		"no hello": {"LANTAGE\n\x00\x01\x00\x01\x09\x00\x00\x00\x02{}", ErrProtocol},
+		"long":     {"LANTAGE\n\x00\x01\x00\x01\x01\x00\x01\x00\x01{", ErrProtocol},
 		"garbage":  {"LANTAGE\n\x00\x01\x00\x01\xff\xff\xff\xff\xff", ErrProtocol},
 		"refusal": {
 			"LANTAGE\n\x00\x01\x00\x01\x02\x00\x00\x00\x0f" + `{"code":"busy"}`, &Error{Code: CodeBusy},

@@ -34,7 +34,7 @@ func sender() (*Conn, *recorder) {
 func reader(b []byte) *Conn {
 	rec := new(recorder)
 	rec.Write(b)
-	return &Conn{carrier: rec, r: bufio.NewReader(rec), stopPing: make(chan struct{})}
+	return &Conn{carrier: rec, r: bufio.NewReader(rec), stopPing: make(chan struct{}), greeted: true}
 }
 
 // TestGoldenBytes pins version 1 of the protocol byte by byte. A change here is a change of the protocol.

@@ -45,7 +45,7 @@ func main() {
 		}
 		return
 	}
-	only := flag.String("only", "discovery,transfers,memory,whole,sync,host", "what to measure, in this order")
+	only := flag.String("only", "discovery,transfers,memory,whole,sync,host,root", "what to measure, in this order")
 	rounds := flag.Int("rounds", 1, "how often each comparison is made; the medians count")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -60,7 +60,7 @@ func run(ctx context.Context, parts []string, rounds int) (err error) {
 	b := &bench{rounds: rounds, began: time.Now()}
 	measure := map[string]func(context.Context) error{
 		"discovery": b.discovery, "transfers": b.transfers, "memory": b.memory, "whole": b.whole,
-		"sync": b.sync, "host": b.hostBase,
+		"sync": b.sync, "host": b.hostBase, "root": b.buildRoot,
 	}
 	for _, part := range parts {
 		if measure[part] == nil {

@@ -72,7 +72,7 @@ func TestDiskFull(t *testing.T) {
 		"env/size":    "LAB_MB=6\n",
 	})
 	tiny(t, tower, "/var/lib/tiny", "64m")
-	d := serve(t, tower, "--state-dir", "/var/lib/tiny")
+	d := serve(t, tower, "--state-dir", "/var/lib/tiny", "--keep-free=0")
 
 	t.Run("PKGDIR is read-only", func(t *testing.T) {
 		tiny(t, lappy, "/var/cache/binpkgs", "3m")
@@ -136,7 +136,7 @@ func preface(oldest, newest uint16) []byte {
 func TestOtherVersions(t *testing.T) {
 	t.Parallel()
 	_, tower, lappy := pair(t, nil)
-	d := serve(t, tower)
+	d := serve(t, tower, "--plain")
 	for i, c := range []struct {
 		name          string
 		says          []byte
@@ -155,14 +155,14 @@ func TestOtherVersions(t *testing.T) {
 				_, _ = conn.Write(c.says)
 				_, _ = io.Copy(io.Discard, conn)
 			})
-			lantage(t, lappy, "--builder", "tower:"+strconv.Itoa(port), "--no-fallback",
+			lantage(t, lappy, "--plain", "--builder", "tower:"+strconv.Itoa(port), "--no-fallback",
 				"emerge", "-1", "lab-five/p1").is(t, 4).says(t, "the builder cannot be reached", c.client)
 			conn := dialFrom(t, lappy, tower.IP()+":8473")
 			_, _ = conn.Write(c.says)
 			d.log.wait(t, c.there)
 		})
 	}
-	lantage(t, lappy, "list-builders").ok(t).says(t, "tower")
+	lantage(t, lappy, "--plain", "list-builders").ok(t).says(t, "tower")
 }
 
 // TestHostilePeers: whatever comes to the port does not harm a job that runs, and the daemon's memory stays
@@ -170,8 +170,8 @@ func TestOtherVersions(t *testing.T) {
 func TestHostilePeers(t *testing.T) {
 	t.Parallel()
 	_, tower, lappy := pair(t, sleeperEnv(6))
-	d := serve(t, tower)
-	r := start(t, lappy, "--no-fallback", "emerge", "-1", "lab-apps/sleeper")
+	d := serve(t, tower, "--plain")
+	r := start(t, lappy, "--plain", "--no-fallback", "emerge", "-1", "lab-apps/sleeper")
 	eventually(t, 2*time.Minute, "sleeper is compiled", func() bool { return runs(t, tower, "sleep 6") })
 
 	addr := tower.IP() + ":8473"
@@ -205,11 +205,11 @@ func TestHostilePeers(t *testing.T) {
 		dialFrom(t, lappy, addr)
 	}
 	r.end(2*time.Minute).ok(t).says(t, "lab-apps/sleeper-1 built")
-	if peak := peakMemory(t, tower, pidOf(t, tower, "lantage serve --bases=host")); peak > 64<<20 {
+	if peak := peakMemory(t, tower, pidOf(t, tower, "lantage serve --plain --bases=host")); peak > 64<<20 {
 		t.Errorf("the daemon had %d MiB", peak>>20)
 	}
 	eventually(t, 30*time.Second, "the silent ones are sent away", func() bool {
-		return strings.Contains(lantage(t, lappy, "list-builders", "--wait=300ms").out, "tower")
+		return strings.Contains(lantage(t, lappy, "--plain", "list-builders", "--wait=300ms").out, "tower")
 	})
 	if said := d.log.String(); strings.Contains(said, "panic") {
 		t.Errorf("the daemon said:\n%s", said)
@@ -242,7 +242,7 @@ func peakMemory(t *testing.T, h *lab.Host, pid int) int {
 func TestTampered(t *testing.T) {
 	t.Parallel()
 	_, tower, lappy := pair(t, nil)
-	serve(t, tower)
+	serve(t, tower, "--plain") // else nobody on the way could
 	for i, c := range []struct {
 		name   string
 		change func(kind byte, body []byte)
@@ -267,7 +267,7 @@ func TestTampered(t *testing.T) {
 				go func() { _, _ = io.Copy(up, down); up.Close() }()
 				forward(down, up, c.change)
 			})
-			res := lantage(t, lappy, "--builder", lappy.IP()+":"+strconv.Itoa(port), "--no-fallback",
+			res := lantage(t, lappy, "--plain", "--builder", lappy.IP()+":"+strconv.Itoa(port), "--no-fallback",
 				"emerge", "-1", "lab-five/p1")
 			if res.code == 0 {
 				t.Errorf("the command ended well; it said:\n%s", res.out)
@@ -278,7 +278,7 @@ func TestTampered(t *testing.T) {
 			}
 		})
 	}
-	lantage(t, lappy, "emerge", "-1", "lab-five/p1").ok(t)
+	lantage(t, lappy, "--plain", "emerge", "-1", "lab-five/p1").ok(t)
 	in(t, lappy, nil, "lab-p1").ok(t)
 }
 

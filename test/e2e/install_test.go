@@ -104,9 +104,14 @@ func installSteps(t *testing.T, src string) []string {
 // TestOverlay installs Lantage with Portage as README.md says it, word for word.
 func TestOverlay(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, lab.HostSpec{Name: "desk", Share: goShare(t), Files: map[string]string{"profile/package.provided": "dev-lang/go-1.26.8\n"}})
+	l := newLab(t, lab.HostSpec{Name: "desk", Share: goShare(t), Files: map[string]string{
+		"profile/package.provided": "dev-lang/go-1.26.8\n",
+		"make.conf":                "FEATURES=\"-sandbox -usersandbox -merge-sync -pid-sandbox -userpriv\"\n",
+		"bashrc":                   compiledBefore,
+	}})
 	desk := l.Host("desk")
 	in(t, desk, nil, "ln", "-s", "/opt/bin/go", "/usr/local/bin/go").ok(t)
+	in(t, desk, nil, "sh", "-c", writableCache).ok(t)
 	src := clone(t)
 	steps := installSteps(t, src)
 
@@ -138,8 +143,18 @@ func TestOverlay(t *testing.T) {
 	in(t, desk, nil, "test", "!", "-e", "/usr/bin/lantage").ok(t)
 }
 
-// goShare shows a host this machine's Go, where Portage finds it.
+// What this machine has compiled already a host need not compile again, which takes a minute: over that lies a layer of the
+// host's own, and the ebuild finds it where it keeps such things.
+const (
+	writableCache = `mkdir /tmp/upper /tmp/work /var/cache/go-build &&
+		mount -t overlay -o lowerdir=/srv,upperdir=/tmp/upper,workdir=/tmp/work overlay /var/cache/go-build`
+	compiledBefore = `[[ ${EBUILD_PHASE} == compile ]] && ln -s /var/cache/go-build "${T}"/go-build
+`
+)
+
+// goShare shows a host this machine's Go, where Portage finds it, and what it has compiled.
 func goShare(t *testing.T) map[string]string {
 	t.Helper()
-	return map[string]string{"/opt": strings.TrimSpace(machine(t, ".", "go", "env", "GOROOT"))}
+	goEnv := func(name string) string { return strings.TrimSpace(machine(t, ".", "go", "env", name)) }
+	return map[string]string{"/opt": goEnv("GOROOT"), "/srv": goEnv("GOCACHE")}
 }

@@ -167,3 +167,13 @@ func addTo(t *testing.T, h *lab.Host, path, text string) {
 	}
 	put(t, h, path, string(old)+text)
 }
+
+// readFile reads a file of a running host.
+func readFile(t *testing.T, h *lab.Host, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(h.Path(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -17,7 +17,7 @@ func TestMainJob(t *testing.T) {
 	t.Parallel()
 	l := newLab(t,
 		lab.HostSpec{Name: "tower", Builder: true, WritableBase: true},
-		lab.HostSpec{Name: "lappy", Files: map[string]string{"make.conf": clientConf("shout", "lappy")}})
+		lab.HostSpec{Name: "lappy", Files: map[string]string{"make.conf": lab.AllSandboxes + clientConf("shout", "lappy")}})
 	tower, lappy := l.Host("tower"), l.Host("lappy")
 	serve(t, tower, "--bases=auto")
 	own := []string{"/usr", "/var/db", "/var/cache", "/var/lib/portage", "/etc"}

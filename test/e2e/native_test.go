@@ -10,12 +10,13 @@ import (
 )
 
 // recordingGCC puts a script in the place of a host's compiler. In a package's build it notes down what it is given, in a file
-// that the package then installs.
+// that the package then installs. Where the builder tries the compiler before the first job, native flags are not taken.
 const recordingGCC = `set -e
 cd /usr/bin
 gcc=$(ls *-pc-linux-gnu-gcc)
 mv "$gcc" kept-gcc
-printf '%s\n' '#!/bin/sh' '[ -z "$T" ] || echo "$@" >>"$T/gcc-was-given"' 'exec /usr/bin/kept-gcc "$@"' >"$gcc"
+printf '%s\n' '#!/bin/sh' '[ -z "$T" ] || echo "$@" >>"$T/gcc-was-given"' \
+	'case "$*" in *native*-o\ hello\ hello.c) echo "native flags" >&2; exit 1;; esac' 'exec /usr/bin/kept-gcc "$@"' >"$gcc"
 chmod 755 "$gcc"
 cat >/etc/portage/bashrc <<'END'
 post_src_install() {
@@ -33,7 +34,8 @@ func TestNativeFlags(t *testing.T) {
 	t.Parallel()
 	_, tower, lappy := pair(t, map[string]string{
 		"make.conf":      "CFLAGS=\"-O1 -march=native -DMARK=lappy\"\nUSE=shout\n",
-		"package.env":    "lab-apps/hello tuned.conf\n",
+		"package.env":    "lab-apps/hello tuned.conf\nlab-apps/versions gone.conf\n",
+		"env/gone.conf":  "CC=gone-clang\nCFLAGS=\"-march=native\"\n",
 		"env/tuned.conf": "# not -mcpu=native\nCFLAGS=\"${CFLAGS} -mtune=native -DTUNED\"\n",
 	})
 	in(t, lappy, nil, "sh", "-c", recordingGCC).ok(t)
@@ -59,7 +61,8 @@ func TestNativeFlags(t *testing.T) {
 
 	t.Run("base client", func(t *testing.T) {
 		res := lantage(t, lappy, "--ignore-cpu", "emerge", "-1", "lab-apps/hello")
-		res.says(t, "base client", "-march=native is resolved on this machine: -march=", "record them")
+		res.says(t, "base client", "-march=native is resolved on this machine: -march=", "record them",
+			"env/gone.conf has -march=native", "no package of this plan uses that file")
 		binariesOnly(t, res, "lab-apps/hello-1.1")
 		resolvedHello(t, lappy)
 		in(t, lappy, nil, "cat", "/usr/share/lab-gcc/hello").ok(t).says(t, "-march=", "-mtune=", "-DTUNED", "-DMARK=lappy").
@@ -72,6 +75,8 @@ func TestNativeFlags(t *testing.T) {
 		binariesOnly(t, res, "lab-apps/hello-1.1")
 		resolvedHello(t, lappy)
 	})
+	lantage(t, lappy, "emerge", "-1", "lab-apps/versions").ok(t).
+		says(t, "is built here: /etc/portage/env/gone.conf has -march=native").saysNot(t, "no package of this plan uses")
 	if now := in(t, lappy, nil, "sh", "-c", "cd /etc/portage && find . -type f | sort | xargs sha256sum").ok(t).out; now != config {
 		t.Errorf("the client's configuration was\n%s\nand is\n%s", config, now)
 	}

@@ -28,7 +28,7 @@ func clientSettings(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	return map[string]string{
-		"make.conf":                           "CFLAGS=\"-O1\"\nACCEPT_RESTRICT=\"* -bindist\"\n",
+		"make.conf":                           lab.AllSandboxes + "CFLAGS=\"-O1\"\nACCEPT_RESTRICT=\"* -bindist\"\n",
 		"patches/lab-apps/patched/user.patch": string(patch),
 		"env/note":                            "LAB_NOTE=\"from package.env\"\n",
 		"env/nostrip":                         "FEATURES=\"nostrip\"\n",

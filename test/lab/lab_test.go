@@ -175,6 +175,14 @@ func TestHostSpec(t *testing.T) {
 func TestEmergeWithSandboxes(t *testing.T) {
 	t.Parallel()
 	_, lappy := two(t)
+	conf, err := os.OpenFile(lappy.Path("/etc/portage/make.conf"), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conf.Close()
+	if _, err := conf.WriteString(lab.AllSandboxes); err != nil {
+		t.Fatal(err)
+	}
 	cmd := lappy.Command(t.Context(), "emerge", "--color=n", "lab-apps/hello")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
