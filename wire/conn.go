@@ -68,7 +68,7 @@ func (c *Conn) greet(self Hello) (peer Hello, err error) {
 		wrote <- err
 	}()
 	if _, err := readPreface(c.r); err != nil {
-		if errors.Is(err, ErrPeerOlder) || errors.Is(err, ErrPeerNewer) {
+		if errors.Is(err, ErrPeerOlder) || errors.Is(err, ErrPeerNewer) || errors.Is(err, ErrNotLantage) {
 			c.part(wrote)
 		}
 		return peer, lost(err)
@@ -87,7 +87,7 @@ func (c *Conn) greet(self Hello) (peer Hello, err error) {
 	return peer, nil
 }
 
-// part lets a peer of another version have our preface, from which it learns what is wrong. Closing at once
+// part lets a peer of another version, or one that encrypts, have our preface, from which it learns what is wrong. Closing at once
 // would not do: a TCP connection that is closed with unread bytes is reset, and takes what was sent before
 // with it.
 func (c *Conn) part(wrote <-chan error) {
