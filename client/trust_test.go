@@ -522,3 +522,17 @@ func TestKeyringFaults(t *testing.T) {
 		t.Error("the builder was asked")
 	}
 }
+
+// Two keys are two builders, though they call themselves the same.
+func TestTwinsAreTwo(t *testing.T) {
+	a, b := someone(t), someone(t)
+	m := newMachine(t)
+	var out buffer
+	list := ListBuilders{Stdout: &out, JSON: true, Wait: 400 * time.Millisecond, Environ: []string{"HOME=" + m.dir}}
+	list.StateDir, list.CacheFile = m.path("state"), m.path("cache/builders.json")
+	list.network = lanOf(secure(t, "tower", "0123456789abcdef", 8, a), secure(t, "tower", "0123456789abcdef", 8, b))
+	if err := list.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantContains(t, out.String(), a.Key.String(), b.Key.String())
+}
