@@ -60,6 +60,9 @@ func (p *Pair) run(ctx context.Context) error {
 		return fmt.Errorf("%v took the code, but cannot be noted as known: %w", b, err)
 	}
 	fmt.Fprintf(p.Stdout, "Paired with %v: it is known from now on, by its key %v, and takes jobs of this machine.\n", b, b.key)
+	if v, held := keys.judge(b); v == trust.Changed { // this was before it was paired
+		fmt.Fprintf(p.Stdout, "A builder of that name with the key %v is known still. If that one is no more: lantage trust forget %[1]v\n", held.Key)
+	}
 	return nil
 }
 

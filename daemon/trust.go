@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"lantage/build"
 	"lantage/rootfs"
@@ -28,24 +29,32 @@ type Clients struct {
 
 // Side is it.
 func (c *Clients) Side() trust.Side {
-	return trust.Side{Book: clientsOf(c.StateDir), Kind: "client", About: c.about, Changed: c.changed}
+	copies := sync.OnceValue(c.copies) // a list may have thousands of clients
+	return trust.Side{
+		Book: clientsOf(c.StateDir), Kind: "client", Changed: c.changed,
+		About: func(key trust.Key) string {
+			if bytes, there := copies()[key.ID()]; there {
+				return "copy of its root, " + rootfs.HumanBytes(bytes)
+			}
+			return ""
+		},
+	}
 }
 
-// about says what there is of a client here.
-func (c *Clients) about(key trust.Key) (about string) {
+// copies are the sizes of the copies that are here, by their clients' IDs.
+func (c *Clients) copies() map[string]int64 {
+	sizes := map[string]int64{}
 	if _, err := os.Stat(filepath.Join(c.StateDir, rootsDir)); err != nil {
-		return "" // opening the store would make it
+		return sizes // opening the store would make it
 	}
 	_ = c.with(func(store *rootfs.Store) error {
 		copies, err := store.Clients()
 		for _, one := range copies {
-			if one.ID == key.ID() {
-				about = "copy of its root, " + rootfs.HumanBytes(one.Bytes)
-			}
+			sizes[one.ID] = one.Bytes
 		}
 		return err
 	})
-	return about
+	return sizes
 }
 
 // changed has the daemon, if one runs, end what is of a client that was revoked, and offers to remove what there is of it.
@@ -56,7 +65,7 @@ func (c *Clients) changed(ctx context.Context, p trust.Peer, forgotten bool) err
 	} else if !errors.Is(err, ErrNoDaemon) {
 		return fmt.Errorf("it is written down, but lantage serve could not be told, and goes on with the jobs that run: %w", err)
 	}
-	if p.State == trust.Trusted && !forgotten || c.about(p.Key) == "" {
+	if _, copied := c.copies()[p.Key.ID()]; !copied || p.State == trust.Trusted && !forgotten {
 		return nil
 	}
 	return c.offerRemoval(p)

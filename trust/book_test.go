@@ -247,8 +247,11 @@ func TestNamed(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	peers := []Peer{
-		{Key: keyN(1), State: Trusted, Name: "tower"}, {Key: keyN(2), State: Revoked, Name: "old"}, {Key: keyN(3), State: Seen, Name: "seen"},
-		{Key: keyN(4), State: Trusted, Name: "a b"}, {Key: keyN(5), State: Seen, Name: "Tower"},
+		{Key: keyN(1), State: Trusted, Name: "tower"},
+		{Key: keyN(2), State: Revoked, Name: "old"},
+		{Key: keyN(3), State: Seen, Name: "seen"},
+		{Key: keyN(4), State: Trusted, Name: "a b"},
+		{Key: keyN(5), State: Seen, Name: "Tower"},
 	}
 	for _, c := range []struct {
 		name string

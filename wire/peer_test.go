@@ -489,3 +489,25 @@ func TestNothingAfterACutFrame(t *testing.T) {
 		t.Errorf("%d bytes follow a cut frame, error %v", b.Len()-n, err)
 	}
 }
+
+// Who speaks another protocol, such as TLS to a side that does not encrypt, gets our preface and knows from it what this is.
+func TestOtherProtocolGetsThePreface(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := Handshake(far, Hello{})
+		ended <- err
+	}()
+	if _, err := near.Write([]byte("\x16\x03\x01\x02\x00\x01")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(magic))
+	if _, err := io.ReadFull(near, got); err != nil || string(got) != magic {
+		t.Errorf("%q, %v", got, err)
+	}
+	near.Close()
+	if err := <-ended; !errors.Is(err, ErrNotLantage) {
+		t.Error(err)
+	}
+}
