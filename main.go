@@ -120,6 +120,7 @@ type trustCmd struct {
 	List   trustListCmd   `cmd:"" help:"Show this machine's key, and the builders and clients that it knows."`
 	Allow  trustAllowCmd  `cmd:"" help:"Trust a builder or a client, also one that was revoked."`
 	Revoke trustRevokeCmd `cmd:"" help:"Have nothing to do with a builder or a client any more; what runs of it ends."`
+	Pin    trustPinCmd    `cmd:"" help:"Trust a builder that was never met, by its fingerprint: for machines where nobody can be asked."`
 	Forget trustForgetCmd `cmd:"" help:"Know nothing of a builder or a client any more: it is met anew."`
 }
 
@@ -131,6 +132,11 @@ type trustAllowCmd struct {
 
 type trustRevokeCmd struct {
 	Peer string `arg:"" help:"Its name, or its fingerprint, or the beginning of that."`
+}
+
+type trustPinCmd struct {
+	Name        string `arg:"" help:"What the builder calls itself."`
+	Fingerprint string `arg:"" help:"SHA256:…, as lantage trust list shows it on the builder."`
 }
 
 type trustForgetCmd struct {
@@ -314,6 +320,11 @@ func (t *trustAllowCmd) Run(ctx context.Context, c *cli, io stdio) error {
 // Run revokes a peer.
 func (t *trustRevokeCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	return c.Trust.manager(io).Set(ctx, t.Peer, trust.Revoked)
+}
+
+// Run pins a builder.
+func (t *trustPinCmd) Run(c *cli, io stdio) error {
+	return c.Trust.manager(io).Pin(t.Name, t.Fingerprint)
 }
 
 // Run forgets a peer.

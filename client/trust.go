@@ -80,7 +80,7 @@ func (k *keyring) distrust(b *builder, mayMeet bool) error {
 		return fmt.Errorf("its key is revoked here; to take that back: lantage trust allow %s", quoted(held.Name))
 	case v == trust.New && !mayMeet:
 		return fmt.Errorf("it was never met before, and nobody can be asked here (its key is %v). Run this in a terminal once, "+
-			"or pair the two (lantage pair), or say --accept-new", b.key)
+			"or pair the two (lantage pair), or pin its key (lantage trust pin), or say --accept-new", b.key)
 	}
 	return nil
 }
@@ -140,9 +140,10 @@ var errUnwanted = errors.New("you did not want it")
 
 // introduce asks about a builder as ssh asks about a host.
 func (e *Emerge) introduce(ctx context.Context, b *builder) error {
-	fmt.Fprintf(e.Stdout, "%s at %s was never met before. It would get this machine's configuration, and what it builds is installed here.\n"+
-		"Its key is %v; on it, lantage trust list shows its own.\n"+
-		"Is it a machine that you trust? [yes/no/fingerprint] ", b.hello.Name, b.addr, b.key)
+	fmt.Fprintf(e.Stdout, "%s at %s was never met before.\n"+
+		"Its key: %v (lantage trust list shows it there)\n"+
+		"It would get this machine's configuration, and what it builds is installed here.\n"+
+		"Do you trust it? [yes/no/fingerprint] ", b.hello.Name, b.addr, b.key)
 	a := asker{in: e.Stdin, out: e.Stdout}
 	for {
 		answer, err := a.line(ctx)
@@ -197,7 +198,7 @@ const secretFile = "identity"
 // BuildersSide is the side of `lantage trust` that is a client's.
 func BuildersSide(stateDir string, environ []string) trust.Side {
 	dir := (&Where{StateDir: stateDir}).stateDir(environ)
-	return trust.Side{Book: KnownBuilders(dir), Kind: "builder"}
+	return trust.Side{Book: KnownBuilders(dir), Kind: trust.KindBuilder}
 }
 
 // stateDir is where a client keeps what must not be lost.

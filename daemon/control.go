@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -27,16 +26,22 @@ var ErrNoDaemon = errors.New("lantage serve does not run here")
 
 // control serves the socket until ctx ends.
 func (s *Server) control(ctx context.Context) error {
-	file := filepath.Join(s.StateDir, controlName)
+	file, done, err := controlPath(s.StateDir)
+	if err != nil {
+		return err
+	}
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a daemon that was killed: this one has the lock
+		done()
 		return err
 	}
 	ln, err := net.Listen("unix", file)
 	if err != nil {
+		done()
 		return fmt.Errorf("the socket for this machine's other commands: %w", err)
 	}
 	if err := os.Chmod(file, 0o600); err != nil {
 		ln.Close()
+		done()
 		return err
 	}
 	mux := http.NewServeMux()
@@ -48,8 +53,18 @@ func (s *Server) control(ctx context.Context) error {
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	go func() { _ = web.Serve(ln) }()
-	context.AfterFunc(ctx, func() { web.Close() })
+	context.AfterFunc(ctx, func() { web.Close(); done() })
 	return nil
+}
+
+// controlPath is the socket's path by way of an open directory: of a path as such there is room for 107 bytes (unix(7)). It holds until
+// done is called.
+func controlPath(stateDir string) (path string, done func(), err error) {
+	dir, err := os.Open(stateDir)
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), controlName), func() { dir.Close() }, nil
 }
 
 func answerJSON(w http.ResponseWriter, v any, err error) {
@@ -115,7 +130,12 @@ func (s *Server) controlPair(w http.ResponseWriter, r *http.Request) {
 func ask(ctx context.Context, stateDir, method, path string) (io.ReadCloser, error) {
 	client := http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(stateDir, controlName))
+			path, done, err := controlPath(stateDir)
+			if err != nil {
+				return nil, err
+			}
+			defer done()
+			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 		DisableKeepAlives: true,
 	}}

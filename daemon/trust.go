@@ -31,7 +31,7 @@ type Clients struct {
 func (c *Clients) Side() trust.Side {
 	copies := sync.OnceValue(c.copies) // a list may have thousands of clients
 	return trust.Side{
-		Book: clientsOf(c.StateDir), Kind: "client", Changed: c.changed,
+		Book: clientsOf(c.StateDir), Kind: trust.KindClient, Changed: c.changed,
 		About: func(key trust.Key) string {
 			if bytes, there := copies()[key.ID()]; there {
 				return "copy of its root, " + rootfs.HumanBytes(bytes)

@@ -197,7 +197,15 @@ func (b Book) write(peers []Peer) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), b.File)
+	if err := os.Rename(f.Name(), b.File); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(b.File)) // a revocation must outlive a power cut
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }
 
 // Set puts a key into a state.

@@ -17,10 +17,16 @@ import (
 // Side is a book of this machine with what belongs to its peers elsewhere.
 type Side struct {
 	Book
-	Kind    string                                                  // what its peers are: "builder", "client"
+	Kind    string                                                  // what its peers are: KindBuilder or KindClient
 	About   func(Key) string                                        // more of a peer for the list, or nil
 	Changed func(ctx context.Context, p Peer, forgotten bool) error // acts on a change that was made, or nil
 }
+
+// Kinds of peers.
+const (
+	KindBuilder = "builder"
+	KindClient  = "client"
+)
 
 // Manager is `lantage trust`: it shows and changes what this machine holds of others.
 type Manager struct {
@@ -93,6 +99,24 @@ func (m *Manager) Set(ctx context.Context, word string, state State) error {
 	p.State = state
 	fmt.Fprintf(m.Stdout, "The %s %s (%v) is %s now.\n", side.Kind, p.Name, p.Key, state)
 	return side.changed(ctx, p, false)
+}
+
+// Pin trusts a builder that was never met, by the fingerprint that somebody has read on it.
+func (m *Manager) Pin(name, fingerprint string) error {
+	key, err := ParseKey(fingerprint)
+	if err != nil {
+		return err
+	}
+	for _, side := range m.Sides {
+		if side.Kind != KindBuilder {
+			continue
+		}
+		if err := side.Set(key, name, Trusted); err != nil {
+			return err
+		}
+		fmt.Fprintf(m.Stdout, "The builder %s (%v) is trusted.\n", CleanName(name), key)
+	}
+	return nil
 }
 
 // Forget removes a peer from its book: it is met anew.
