@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	endian "encoding/binary"
 	"encoding/hex"
@@ -20,6 +21,7 @@ import (
 
 	"lantage/archive"
 	"lantage/test/lab"
+	"lantage/trust"
 	"lantage/wire"
 )
 
@@ -44,7 +46,11 @@ func TestFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &flood{t: t, dial: dialer(t, tower), stop: make(chan struct{})}
+	self, err := trust.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &flood{t: t, self: self, dial: dialer(t, tower), stop: make(chan struct{})}
 	if err := f.build(0); err != nil { // what the others are answered with
 		t.Fatal(err)
 	}
@@ -81,7 +87,7 @@ func TestFlood(t *testing.T) {
 		t.Errorf("the daemon took %d KiB of memory, want less than %d", memory>>10, floodMemory>>10)
 	}
 	eventually(t, time.Minute, "the daemon has closed what it had opened", func() bool { return openFiles(t, pid) <= before })
-	if n := strings.Count(d.log.String(), "was not understood"); n == 0 || n > 100 {
+	if n := strings.Count(d.log.String(), "refused or not understood"); n == 0 || n > 100 {
 		t.Errorf("the log has %d lines of what was not understood, want some and not one for each", n)
 	}
 	mark := d.log.mark()
@@ -102,6 +108,7 @@ func TestFlood(t *testing.T) {
 // flood is the crowd. Errors of its attackers are what they are for.
 type flood struct {
 	t        *testing.T
+	self     *trust.Identity // of all friends
 	dial     func(from string) (net.Conn, error)
 	stop     chan struct{}
 	accepted sync.WaitGroup // jobs but the first
@@ -217,7 +224,14 @@ func (f *flood) friend(from string) (*wire.Conn, wire.Hello, error) {
 	if err != nil {
 		return nil, wire.Hello{}, err
 	}
-	return wire.Handshake(conn, wire.Hello{Name: "crowd", Software: "test"})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	channel, err := trust.Client(ctx, conn, f.self)
+	if err != nil {
+		conn.Close()
+		return nil, wire.Hello{}, err
+	}
+	return wire.Handshake(channel, wire.Hello{Name: "crowd", Software: "test"})
 }
 
 // build has a job built.
