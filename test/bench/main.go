@@ -24,7 +24,7 @@ import (
 // bench is one run.
 type bench struct {
 	tower, store, lappy, plain *host
-	daemon                     *process
+	main                       serving
 	binary                     string // lantage
 	rounds                     int
 	makeConf                   string // of the clients
@@ -45,7 +45,7 @@ func main() {
 		}
 		return
 	}
-	only := flag.String("only", "discovery,transfers,memory,whole,sync,host", "what to measure, in this order")
+	only := flag.String("only", "discovery,transfers,tls,memory,whole,sync,host", "what to measure, in this order")
 	rounds := flag.Int("rounds", 1, "how often each comparison is made; the medians count")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,7 +59,7 @@ func main() {
 func run(ctx context.Context, parts []string, rounds int) (err error) {
 	b := &bench{rounds: rounds, began: time.Now()}
 	measure := map[string]func(context.Context) error{
-		"discovery": b.discovery, "transfers": b.transfers, "memory": b.memory, "whole": b.whole,
+		"discovery": b.discovery, "transfers": b.transfers, "tls": b.tls, "memory": b.memory, "whole": b.whole,
 		"sync": b.sync, "host": b.hostBase,
 	}
 	for _, part := range parts {
@@ -85,11 +85,11 @@ func run(ctx context.Context, parts []string, rounds int) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	b.tower, b.store, b.lappy, b.plain = l.Host("tower"), l.Host("store"), l.Host("lappy"), l.Host("plain")
-	if b.daemon, err = start(ctx, b.tower, "lantage", "serve"); err != nil {
+	if b.main.daemon, err = start(ctx, b.tower, "lantage", "serve"); err != nil {
 		return err
 	}
-	defer b.daemon.stop()
-	if err := b.daemon.await(ctx, "advertising", 1); err != nil {
+	defer b.main.daemon.stop()
+	if err := b.main.daemon.await(ctx, "advertising", 1); err != nil {
 		return err
 	}
 	for _, part := range parts {

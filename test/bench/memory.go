@@ -3,14 +3,21 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
 // peaks are the peaks of resident memory during a transfer, MiB.
 type peaks struct{ daemon, client int }
 
-// memory measures the peaks of resident memory by the size of what is sent.
+// greetings is how many connections the daemon's memory is measured with.
+const greetings = 64
+
+// memory measures the peaks of resident memory: by the size of what is sent, and by the number of connections.
 func (b *bench) memory(ctx context.Context) error {
+	if err := b.greetings(ctx); err != nil {
+		return err
+	}
 	var all []peaks
 	for _, pkgs := range [][]string{gigabyte[:1], gigabyte, huge} {
 		if len(pkgs) == len(gigabyte) && b.gigabyte.daemon > 0 {
@@ -18,7 +25,7 @@ func (b *bench) memory(ctx context.Context) error {
 			continue
 		}
 		b.say("memory: %s", strings.Join(pkgs, " "))
-		f, err := b.fetch(ctx, pkgs)
+		f, err := b.fetch(ctx, b.main, pkgs)
 		if err != nil {
 			return err
 		}
@@ -32,5 +39,25 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	row("peak RSS, daemon: 0.2, 1, 4 GB", func(p peaks) int { return p.daemon })
 	row("peak RSS, client: 0.2, 1, 4 GB", func(p peaks) int { return p.client })
+	return nil
+}
+
+// greetings measures what connections cost the daemon that said hello, and nothing since.
+func (b *bench) greetings(ctx context.Context) error {
+	b.say("memory: %d connections that only said hello", greetings)
+	if err := b.main.daemon.forget(); err != nil {
+		return err
+	}
+	before := b.main.daemon.look()
+	p, err := start(ctx, b.lappy, tool, "greet", b.tower.IP(), strconv.Itoa(greetings))
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	if err := p.await(ctx, "greeted", 1); err != nil {
+		return err
+	}
+	each := (b.main.daemon.look() - before) / greetings
+	b.row(fmt.Sprintf("peak RSS, daemon: %d connections that said hello", greetings), fmt.Sprintf("+%d KiB each", each), "", "", "≤ 256 KiB each", each <= 256)
 	return nil
 }
