@@ -45,7 +45,7 @@ func main() {
 		}
 		return
 	}
-	only := flag.String("only", "discovery,transfers,tls,memory,whole,sync,host", "what to measure, in this order")
+	only := flag.String("only", "discovery,transfers,tls,memory,connections,whole,sync,tls-sync,host", "what to measure, in this order")
 	rounds := flag.Int("rounds", 1, "how often each comparison is made; the medians count")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,8 +59,8 @@ func main() {
 func run(ctx context.Context, parts []string, rounds int) (err error) {
 	b := &bench{rounds: rounds, began: time.Now()}
 	measure := map[string]func(context.Context) error{
-		"discovery": b.discovery, "transfers": b.transfers, "tls": b.tls, "memory": b.memory, "whole": b.whole,
-		"sync": b.sync, "host": b.hostBase,
+		"discovery": b.discovery, "transfers": b.transfers, "tls": b.tlsResults, "memory": b.memory, "connections": b.connections, "whole": b.whole,
+		"sync": b.sync, "tls-sync": b.tlsSync, "host": b.hostBase,
 	}
 	for _, part := range parts {
 		if measure[part] == nil {
@@ -92,12 +92,12 @@ func run(ctx context.Context, parts []string, rounds int) (err error) {
 	if err := b.main.daemon.await(ctx, "advertising", 1); err != nil {
 		return err
 	}
+	defer b.print() // of a run that is cut short, what it has
 	for _, part := range parts {
 		if err := measure[part](ctx); err != nil {
 			return fmt.Errorf("%s: %w", part, err)
 		}
 	}
-	b.print()
 	return nil
 }
 

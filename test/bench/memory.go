@@ -10,14 +10,8 @@ import (
 // peaks are the peaks of resident memory during a transfer, MiB.
 type peaks struct{ daemon, client int }
 
-// greetings is how many connections the daemon's memory is measured with.
-const greetings = 64
-
-// memory measures the peaks of resident memory: by the size of what is sent, and by the number of connections.
+// memory measures the peaks of resident memory by the size of what is sent.
 func (b *bench) memory(ctx context.Context) error {
-	if err := b.greetings(ctx); err != nil {
-		return err
-	}
 	var all []peaks
 	for _, pkgs := range [][]string{gigabyte[:1], gigabyte, huge} {
 		if len(pkgs) == len(gigabyte) && b.gigabyte.daemon > 0 {
@@ -42,8 +36,11 @@ func (b *bench) memory(ctx context.Context) error {
 	return nil
 }
 
-// greetings measures what connections cost the daemon that said hello, and nothing since.
-func (b *bench) greetings(ctx context.Context) error {
+// greetings is how many connections the daemon's memory is measured with.
+const greetings = 64
+
+// connections measures what they cost the daemon when they said hello, and nothing since.
+func (b *bench) connections(ctx context.Context) error {
 	b.say("memory: %d connections that only said hello", greetings)
 	if err := b.main.daemon.forget(); err != nil {
 		return err
@@ -58,6 +55,7 @@ func (b *bench) greetings(ctx context.Context) error {
 		return err
 	}
 	each := (b.main.daemon.look() - before) / greetings
-	b.row(fmt.Sprintf("peak RSS, daemon: %d connections that said hello", greetings), fmt.Sprintf("+%d KiB each", each), "", "", "≤ 256 KiB each", each <= 256)
+	what := fmt.Sprintf("peak RSS, daemon: %d connections that said hello", greetings)
+	b.row(what, fmt.Sprintf("%+d KiB each", each), "", "", "≤ 256 KiB each", each <= 256)
 	return nil
 }

@@ -24,15 +24,7 @@ type carried struct {
 
 func (c carried) speed() float64 { return float64(c.size) / 1e6 / c.took.Seconds() }
 
-// tls measures what encryption costs: both kinds of transfers over TLS and over --plain, in turn.
-func (b *bench) tls(ctx context.Context) error {
-	if err := b.tlsResults(ctx); err != nil {
-		return err
-	}
-	return b.onSyncLab(ctx, (*syncBench).tls)
-}
-
-// tlsResults compares what a client gets of a builder.
+// tlsResults measures what encryption costs where a client gets results.
 func (b *bench) tlsResults(ctx context.Context) error {
 	args := []string{"lantage", "--plain", "serve", "--no-advertise", "--listen=:" + plainPort, "--state-dir=/var/lib/lantage-plain"}
 	daemon, err := start(ctx, b.tower, args...)
@@ -64,15 +56,17 @@ func (b *bench) tlsResults(ctx context.Context) error {
 	})
 }
 
-// tls compares copies of a client's root from nothing.
-func (s *syncBench) tls(ctx context.Context) error {
-	return s.compareTLS("first sync over TLS", func(encrypted bool) (carried, error) {
-		var flags []string
-		if !encrypted {
-			flags = []string{"--plain"}
-		}
-		did, err := s.firstSync(ctx, flags...)
-		return carried{did.bytes, did.took, did.daemonCPU, did.clientCPU, did.busy}, err
+// tlsSync measures what encryption costs where a client's root is copied from nothing.
+func (b *bench) tlsSync(ctx context.Context) error {
+	return b.onSyncLab(ctx, func(s *syncBench, ctx context.Context) error {
+		return b.compareTLS("first sync over TLS", func(encrypted bool) (carried, error) {
+			var flags []string
+			if !encrypted {
+				flags = []string{"--plain"}
+			}
+			did, err := s.firstSync(ctx, flags...)
+			return carried{did.bytes, did.took, did.daemonCPU, did.clientCPU, did.busy}, err
+		})
 	})
 }
 
@@ -96,6 +90,7 @@ func (b *bench) compareTLS(what string, transfer func(encrypted bool) (carried, 
 			sides[side] = append(sides[side], c)
 		}
 		ratios = append(ratios, did[1].speed()/did[0].speed())
+		b.say("%.0f and %.0f MB/s", did[1].speed(), did[0].speed())
 	}
 	said := func(all []carried) string {
 		return fmt.Sprintf("%.0f MB/s, cores %.0f %% busy",
