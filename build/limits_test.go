@@ -15,17 +15,13 @@ import (
 
 // greedyOnce builds testdata/greedy.
 var greedyOnce = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "lantage-build-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "greedy"), "./testdata/greedy")
+	file := filepath.Join(programs, "greedy")
+	cmd := exec.Command("go", "build", "-o", file, "./testdata/greedy")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, errors.New(string(out))
 	}
-	return os.ReadFile(filepath.Join(dir, "greedy"))
+	return os.ReadFile(file)
 })
 
 // greedyRoots is realRoots with a base that has /bin/greedy in it.
