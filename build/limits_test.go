@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,6 +108,24 @@ func TestKernelLimits(t *testing.T) {
 		if text, err := os.ReadFile("/proc/sys/kernel/pid_max"); err != nil || strings.TrimSpace(string(text)) == most {
 			t.Errorf("the builder's own pid_max is %s, %v", text, err)
 		}
+	}
+}
+
+// TestAbstractSockets: those of the builder's are out of reach, although a job shares its network.
+func TestAbstractSockets(t *testing.T) {
+	r, base := greedyRoots(t)
+	name := "@lantage-test-" + strconv.Itoa(os.Getpid())
+	ln, err := net.Listen("unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	err = r.try(t.Context(), base, []string{"/bin/greedy", "connect", name})
+	if major, minor := kernelVersion(t); major < 6 || major == 6 && minor < 12 {
+		t.Skip("this kernel cannot keep them out")
+	}
+	if err == nil || !strings.Contains(err.Error(), "operation not permitted") {
+		t.Errorf("it ended with %v", err)
 	}
 }
 
