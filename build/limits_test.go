@@ -121,7 +121,7 @@ func TestAbstractSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	err = r.try(t.Context(), base, []string{"/bin/greedy", "connect", name})
+	err = r.try(t.Context(), base, "", []string{"/bin/greedy", "connect", name})
 	fd, errno := socketScope()
 	if errno != 0 {
 		t.Skipf("this kernel cannot keep them out: %v", errno)
