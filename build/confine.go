@@ -141,6 +141,10 @@ func confine(*rootSpec) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot give up new privileges: %w", err)
 	}
+	// The wish to die with the parent belongs to the thread that was started with it, and ends when another one runs a program.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("cannot ask to end with the parent: %w", err)
+	}
 	if err := scopeSockets(); err != nil {
 		return err
 	}
