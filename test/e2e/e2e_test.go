@@ -152,7 +152,7 @@ type result struct {
 // in runs a command on a host with nothing on its standard input and no terminal.
 func in(t *testing.T, h *lab.Host, env []string, name string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	cmd := h.Command(ctx, "env", append(append([]string{}, env...), append([]string{name}, args...)...)...)
 	var out bytes.Buffer
