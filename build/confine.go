@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -140,6 +141,10 @@ func confine(*rootSpec) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot give up new privileges: %w", err)
 	}
+	// The wish to die with the parent belongs to the thread that was started with it, and ends when another one runs a program.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("cannot ask to end with the parent: %w", err)
+	}
 	if err := scopeSockets(); err != nil {
 		return err
 	}
@@ -149,21 +154,26 @@ func confine(*rootSpec) error {
 // scopeSockets takes abstract Unix sockets of the builder (its owner's desktop, say) out of reach, which belong to the network that a
 // job shares in the phases that fetch. Kernels before 6.12, and those without Landlock, cannot.
 func scopeSockets() error {
-	attr := unix.LandlockRulesetAttr{Scoped: unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET}
-	size := unsafe.Offsetof(attr.Scoped) + unsafe.Sizeof(attr.Scoped) // what came later is not for every kernel
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
+	fd, errno := socketScope()
 	switch errno {
 	case 0:
+		defer unix.Close(fd)
+		_, _, errno = unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(fd), 0, 0)
 	case unix.ENOSYS, unix.EOPNOTSUPP, unix.E2BIG, unix.EINVAL:
-		return nil
-	default:
-		return fmt.Errorf("cannot keep the builder's abstract sockets out: %w", errno)
+		errno = 0
 	}
-	defer unix.Close(int(fd))
-	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0); errno != 0 {
+	if errno != 0 {
 		return fmt.Errorf("cannot keep the builder's abstract sockets out: %w", errno)
 	}
 	return nil
+}
+
+// socketScope makes a Landlock rule set (landlock(7)) that knows only that.
+func socketScope() (fd int, errno syscall.Errno) {
+	attr := unix.LandlockRulesetAttr{Scoped: unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET}
+	size := unsafe.Offsetof(attr.Scoped) + unsafe.Sizeof(attr.Scoped) // what came later is not for every kernel
+	r, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
+	return int(r), errno
 }
 
 // keptMask is keptCapabilities as /proc/PID/status has them.

@@ -3,29 +3,27 @@ package build
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
 
 // greedyOnce builds testdata/greedy.
 var greedyOnce = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "lantage-build-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "greedy"), "./testdata/greedy")
+	file := filepath.Join(programs, "greedy")
+	cmd := exec.Command("go", "build", "-o", file, "./testdata/greedy")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, errors.New(string(out))
 	}
-	return os.ReadFile(filepath.Join(dir, "greedy"))
+	return os.ReadFile(file)
 })
 
 // greedyRoots is realRoots with a base that has /bin/greedy in it.
@@ -111,6 +109,26 @@ func TestKernelLimits(t *testing.T) {
 		if text, err := os.ReadFile("/proc/sys/kernel/pid_max"); err != nil || strings.TrimSpace(string(text)) == most {
 			t.Errorf("the builder's own pid_max is %s, %v", text, err)
 		}
+	}
+}
+
+// TestAbstractSockets: those of the builder's are out of reach, although a job shares its network.
+func TestAbstractSockets(t *testing.T) {
+	r, base := greedyRoots(t)
+	name := "@lantage-test-" + strconv.Itoa(os.Getpid())
+	ln, err := net.Listen("unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	err = r.try(t.Context(), base, "", []string{"/bin/greedy", "connect", name})
+	fd, errno := socketScope()
+	if errno != 0 {
+		t.Skipf("this kernel cannot keep them out: %v", errno)
+	}
+	syscall.Close(fd)
+	if err == nil || !strings.Contains(err.Error(), "operation not permitted") {
+		t.Errorf("it ended with %v", err)
 	}
 }
 

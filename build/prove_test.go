@@ -25,22 +25,29 @@ func TestMain(m *testing.M) {
 		tryAttempts()
 		return
 	}
-	os.Exit(m.Run())
+	var err error
+	if programs, err = os.MkdirTemp("", "lantage-build-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(programs)
+	os.Exit(code)
 }
+
+// programs is where the tests' programs are built.
+var programs string
 
 // lantageOnce builds the program, which is static: a test binary would not run in an empty root.
 var lantageOnce = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lantage-build-")
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "lantage"), "lantage")
+	file := filepath.Join(programs, "lantage")
+	cmd := exec.Command("go", "build", "-o", file, "lantage")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
 	}
-	return filepath.Join(dir, "lantage"), err
+	return file, err
 })
 
 // realRoots has the test make real build roots, on a base that has only lantage in it, as /bin/lantage.

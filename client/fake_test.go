@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,6 +91,9 @@ func (m *machine) write(name, text string) {
 	if err := os.MkdirAll(filepath.Dir(m.path(name)), 0o755); err != nil {
 		m.t.Fatal(err)
 	}
+	// A process that another goroutine starts meanwhile would have the file open for writing, and nothing could run it.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(m.path(name), []byte(text), 0o755); err != nil {
 		m.t.Fatal(err)
 	}

@@ -122,6 +122,14 @@ func (w *fileWriter) end() error {
 	return unix.Ftruncate(w.fd, w.at)
 }
 
+// hasHoles reports whether an open file has holes, and leaves it at its beginning. The file's count of blocks does not tell:
+// while a file system gives blocks to what was just written, they are for a moment counted nowhere.
+func hasHoles(fd int, size int64) bool {
+	at, err := unix.Seek(fd, 0, unix.SEEK_HOLE) // at the end there always is one
+	_, back := unix.Seek(fd, 0, io.SeekStart)
+	return err == nil && back == nil && at < size
+}
+
 // zeroRun is how many bytes at the beginning of b are in blocks that are all zero, or all not; the first byte
 // lies at offset in its block.
 func zeroRun(b []byte, offset int) (n int, zero bool) {

@@ -272,12 +272,21 @@ func (s *Store) removeGeneration(client string, number int) error {
 
 // removeForgotten removes the directory of a client that was forgotten, once nobody uses a generation of it.
 func (s *Store) removeForgotten(client string) {
-	lock, err := s.lockClient(client)
+	forgotten := func() bool {
+		_, err := os.Stat(s.clientPath(client, "about.json"))
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if !forgotten() { // as most are: their locks are not touched, also for other processes
+		return
+	}
+	s.tidying.Lock()
+	defer s.tidying.Unlock()
+	lock, err := s.tryClient(client)
 	if err != nil {
 		return // a sync began: it is not forgotten any more
 	}
 	defer lock.Close()
-	if _, err := os.Stat(s.clientPath(client, "about.json")); !errors.Is(err, fs.ErrNotExist) {
+	if !forgotten() {
 		return
 	}
 	if numbers, err := s.generations(client); err == nil && len(numbers) == 0 {

@@ -29,7 +29,7 @@ type Generation struct {
 	Made        time.Time
 
 	store   *Store
-	lock    *os.File
+	lock    *lockFile
 	release sync.Once
 }
 
@@ -92,19 +92,19 @@ func (s *Store) hold(client string, number int) (*Generation, error) {
 	return s.held(client, f, lock), nil
 }
 
-func (s *Store) held(client string, f generationFile, lock *os.File) *Generation {
+func (s *Store) held(client string, f generationFile, lock *lockFile) *Generation {
 	return &Generation{
 		Client: client, Number: f.Number, Dir: s.genPath(client, f.Number, "root"), Digest: f.Digest,
 		Fingerprint: f.Fingerprint, Entries: f.Entries, Bytes: f.Bytes, Made: f.Made, store: s, lock: lock,
 	}
 }
 
-func (s *Store) lockGeneration(client string, number, how int) (*os.File, error) {
+func (s *Store) lockGeneration(client string, number, how int) (*lockFile, error) {
 	f, err := os.OpenFile(s.genPath(client, number)+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return f, flock(f, how, "the generation is in use")
+	return flock(f, how, "the generation is in use")
 }
 
 // Release lets go of the generation. If it is not the current one any more it is removed.

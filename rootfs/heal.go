@@ -40,7 +40,7 @@ func (s *Store) noteUnsynced() error {
 // and removes the older ones.
 func (s *Store) settleSoon(client string, number int) {
 	// A hold, because the next sync may supersede it at once. Not a Generation: it is nobody's.
-	var lock *os.File
+	var lock *lockFile
 	if number > 0 {
 		lock, _ = s.lockGeneration(client, number, unix.LOCK_SH)
 	}

@@ -235,12 +235,7 @@ func (o *objects) copy(object string, e *Entry, t *scratch) (tmp string, err err
 		return "", err
 	}
 	return t.write(func(fd int) error {
-		var st unix.Stat_t
-		if err := unix.Fstat(int(from.Fd()), &st); err != nil {
-			return err
-		}
-		holes := st.Blocks*512 < st.Size
-		if holes != e.Sparse || unix.IoctlFileClone(fd, int(from.Fd())) != nil {
+		if hasHoles(int(from.Fd()), e.Size) != e.Sparse || unix.IoctlFileClone(fd, int(from.Fd())) != nil {
 			if err := fill(fd, from, e); err != nil {
 				return err
 			}

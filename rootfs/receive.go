@@ -24,7 +24,7 @@ const (
 type Receiver struct {
 	store   *Store
 	client  string
-	locks   []*os.File
+	locks   []*lockFile
 	own     *objects
 	scratch *scratch
 	current *Generation // nil: none
@@ -74,7 +74,7 @@ func (s *Store) Begin(client string, about About) (_ *Receiver, err error) {
 }
 
 // makeClient makes a client's directory if it is not there, and locks it.
-func (s *Store) makeClient(client string) (*os.File, error) {
+func (s *Store) makeClient(client string) (*lockFile, error) {
 	for {
 		if err := os.Mkdir(s.clientPath(client), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err

@@ -99,6 +99,7 @@ func (p *pending) renew(f *os.File, st *unix.Stat_t) error {
 	}
 	var err error
 	fd := int(f.Fd())
+	now.Sparse = now.Sparse && hasHoles(fd, now.Size)
 	list := func(buf []byte) (int, error) { return unix.Flistxattr(fd, buf) }
 	get := func(name string, buf []byte) (int, error) { return unix.Fgetxattr(fd, name, buf) }
 	now.Xattrs, err = readXattrs(list, get, make([]byte, maxXattr), make([]byte, maxXattr))

@@ -48,6 +48,7 @@ type Store struct {
 	bootID string
 
 	background sync.WaitGroup
+	tidying    sync.Mutex // held while clients' directories are locked only to see whether they can go: no sync is to meet that
 	mu         sync.Mutex // guards what follows, and the files unsynced and generation.json
 	syncs      int        // under way
 	begun      int        // ever
@@ -191,49 +192,66 @@ func (s *Store) genPath(client string, number int, elem ...string) string {
 }
 
 // lock takes the store's lock, shared or exclusive, until the file is closed.
-func (s *Store) lock(how int, busy string) (*os.File, error) {
+func (s *Store) lock(how int, busy string) (*lockFile, error) {
 	f, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return f, flock(f, how, busy)
+	return flock(f, how, busy)
 }
 
 // lockClient locks a client's directory, which must be there.
-func (s *Store) lockClient(client string) (*os.File, error) {
+func (s *Store) lockClient(client string) (*lockFile, error) {
+	s.tidying.Lock()
+	defer s.tidying.Unlock()
+	return s.tryClient(client)
+}
+
+// tryClient is lockClient for who holds tidying.
+func (s *Store) tryClient(client string) (*lockFile, error) {
 	for {
 		f, err := os.Open(s.clientPath(client))
 		if err != nil {
 			return nil, err
 		}
-		if err := flock(f, unix.LOCK_EX, "a sync of this client is running"); err != nil {
+		lock, err := flock(f, unix.LOCK_EX, "a sync of this client is running")
+		if err != nil {
 			return nil, err
 		}
 		// Somebody may have removed it, and made it again, before it was locked.
 		locked, err := f.Stat()
 		if err == nil {
 			if there, err := os.Stat(s.clientPath(client)); err == nil && os.SameFile(locked, there) {
-				return f, nil
+				return lock, nil
 			} else if err != nil {
-				_ = f.Close()
+				_ = lock.Close()
 				return nil, err
 			}
 		}
-		_ = f.Close()
+		_ = lock.Close()
 	}
 }
 
+// lockFile is a file that is locked until it is closed.
+type lockFile struct{ *os.File }
+
+// Close unlocks the file. To close it is not enough: a process that another goroutine starts at this moment has the file open,
+// too, until it has become its program.
+func (l *lockFile) Close() error {
+	return errors.Join(unix.Flock(int(l.Fd()), unix.LOCK_UN), l.File.Close())
+}
+
 // flock locks an open file without waiting, and closes it if that fails: with ErrBusy if another has it.
-func flock(f *os.File, how int, busy string) error {
+func flock(f *os.File, how int, busy string) (*lockFile, error) {
 	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 	if err == nil {
-		return nil
+		return &lockFile{f}, nil
 	}
 	_ = f.Close()
 	if err == unix.EWOULDBLOCK {
-		return fmt.Errorf("%w: %s", ErrBusy, busy)
+		return nil, fmt.Errorf("%w: %s", ErrBusy, busy)
 	}
-	return fmt.Errorf("lock %s: %w", f.Name(), err)
+	return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 }
 
 func diskRoom(dir string) (free, total int64, err error) {

@@ -267,6 +267,9 @@ func (w *walker) found(d *dir, fd int, name, p string, r row, st *unix.Stat_t) (
 	if f.Type == TypeSymlink {
 		f.Target, err = readlinkat(d.fd, name)
 	}
+	if f.Sparse && !w.bare {
+		f.Sparse = d.holes(name, f.Size)
+	}
 	if err == nil && !w.bare {
 		f.Xattrs, err = w.xattrs(d, fd, name, p)
 	}

@@ -114,6 +114,16 @@ func (w *walker) mountable(fd int, p string) bool {
 // minSparse is the size from which holes are looked for.
 const minSparse = 64 << 10
 
+// holes reports whether a file that seems to have holes has some.
+func (d *dir) holes(name string, size int64) bool {
+	fd, err := openat(d.fd, name, unix.O_NONBLOCK)
+	if err != nil { // gone, or not for us to read
+		return true
+	}
+	defer unix.Close(fd)
+	return hasHoles(fd, size)
+}
+
 // set takes from the status of a file what an entry has of it.
 func (e *Entry) set(st *unix.Stat_t) {
 	e.Mode, e.UID, e.GID = st.Mode&0o7777, st.Uid, st.Gid
@@ -126,7 +136,7 @@ func (e *Entry) set(st *unix.Stat_t) {
 		e.Type = TypeSymlink
 	default:
 		e.Type, e.Size = TypeFile, st.Size
-		e.Sparse = st.Size >= minSparse && st.Blocks*512 < st.Size
+		e.Sparse = st.Size >= minSparse && st.Blocks*512 < st.Size // it may have holes: see hasHoles
 		e.Stamp = stampOf(st)
 	}
 }

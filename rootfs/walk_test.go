@@ -106,6 +106,37 @@ func TestWalkKeepsAll(t *testing.T) {
 	}
 }
 
+// While it is on its way to the disk, a file has fewer blocks than bytes.
+func TestWalkCountsNoBlocks(t *testing.T) {
+	root := t.TempDir()
+	name := filepath.Join(root, "dense")
+	check(t, os.WriteFile(name, make([]byte, minSparse), 0o644))
+	rules := Rules{Root: root}
+	m, err := rules.compile()
+	check(t, err)
+	fd, err := openat(unix.AT_FDCWD, root, unix.O_DIRECTORY)
+	check(t, err)
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	check(t, unix.Lstat(name, &st))
+	st.Blocks = 0
+	w := &walker{ruler: m, ctx: t.Context(), names: make([]byte, maxXattr), value: make([]byte, maxXattr)}
+	f, err := w.found(&dir{fd: fd, path: "."}, -1, "dense", "dense", row{}, &st)
+	if check(t, err); f.Sparse {
+		t.Error("the walk took it for sparse")
+	}
+	file, err := os.Open(name)
+	check(t, err)
+	defer file.Close()
+	p := &pending{found: &found{}}
+	if check(t, p.renew(file, &st)); p.Size != minSparse || p.Sparse {
+		t.Errorf("opened it is %+v", p.Entry)
+	}
+	if at, err := file.Seek(0, 1); at != 0 || err != nil {
+		t.Errorf("it is at %d, %v, where its content is to be read", at, err)
+	}
+}
+
 func TestWalkOddNames(t *testing.T) {
 	root := t.TempDir()
 	names := []string{

@@ -24,7 +24,7 @@ import (
 // bench is one run.
 type bench struct {
 	tower, store, lappy, plain *host
-	daemon                     *process
+	main                       serving
 	binary                     string // lantage
 	rounds                     int
 	makeConf                   string // of the clients
@@ -45,7 +45,7 @@ func main() {
 		}
 		return
 	}
-	only := flag.String("only", "discovery,transfers,memory,whole,sync,host,root", "what to measure, in this order")
+	only := flag.String("only", "discovery,transfers,tls,memory,connections,whole,sync,tls-sync,host,root", "what to measure, in this order")
 	rounds := flag.Int("rounds", 1, "how often each comparison is made; the medians count")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,8 +59,8 @@ func main() {
 func run(ctx context.Context, parts []string, rounds int) (err error) {
 	b := &bench{rounds: rounds, began: time.Now()}
 	measure := map[string]func(context.Context) error{
-		"discovery": b.discovery, "transfers": b.transfers, "memory": b.memory, "whole": b.whole,
-		"sync": b.sync, "host": b.hostBase, "root": b.buildRoot,
+		"discovery": b.discovery, "transfers": b.transfers, "tls": b.tlsResults, "memory": b.memory, "connections": b.connections, "whole": b.whole,
+		"sync": b.sync, "tls-sync": b.tlsSync, "host": b.hostBase, "root": b.buildRoot,
 	}
 	for _, part := range parts {
 		if measure[part] == nil {
@@ -85,19 +85,19 @@ func run(ctx context.Context, parts []string, rounds int) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	b.tower, b.store, b.lappy, b.plain = l.Host("tower"), l.Host("store"), l.Host("lappy"), l.Host("plain")
-	if b.daemon, err = start(ctx, b.tower, "lantage", "serve"); err != nil {
+	if b.main.daemon, err = start(ctx, b.tower, "lantage", "serve"); err != nil {
 		return err
 	}
-	defer b.daemon.stop()
-	if err := b.daemon.await(ctx, "advertising", 1); err != nil {
+	defer b.main.daemon.stop()
+	if err := b.main.daemon.await(ctx, "advertising", 1); err != nil {
 		return err
 	}
+	defer b.print() // of a run that is cut short, what it has
 	for _, part := range parts {
 		if err := measure[part](ctx); err != nil {
 			return fmt.Errorf("%s: %w", part, err)
 		}
 	}
-	b.print()
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -18,7 +19,7 @@ func (b *bench) memory(ctx context.Context) error {
 			continue
 		}
 		b.say("memory: %s", strings.Join(pkgs, " "))
-		f, err := b.fetch(ctx, pkgs)
+		f, err := b.fetch(ctx, b.main, pkgs)
 		if err != nil {
 			return err
 		}
@@ -32,5 +33,29 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	row("peak RSS, daemon: 0.2, 1, 4 GB", func(p peaks) int { return p.daemon })
 	row("peak RSS, client: 0.2, 1, 4 GB", func(p peaks) int { return p.client })
+	return nil
+}
+
+// greetings is how many connections the daemon's memory is measured with.
+const greetings = 64
+
+// connections measures what they cost the daemon when they said hello, and nothing since.
+func (b *bench) connections(ctx context.Context) error {
+	b.say("memory: %d connections that only said hello", greetings)
+	if err := b.main.daemon.forget(); err != nil {
+		return err
+	}
+	before := b.main.daemon.look()
+	p, err := start(ctx, b.lappy, tool, "greet", b.tower.IP(), strconv.Itoa(greetings))
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	if err := p.await(ctx, "greeted", 1); err != nil {
+		return err
+	}
+	each := (b.main.daemon.look() - before) / greetings
+	what := fmt.Sprintf("peak RSS, daemon: %d connections that said hello", greetings)
+	b.row(what, fmt.Sprintf("%+d KiB each", each), "", "", "≤ 256 KiB each", each <= 256)
 	return nil
 }

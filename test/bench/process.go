@@ -29,6 +29,7 @@ type process struct {
 	mark string        // a text to take the time of
 	when time.Time     // when it was printed last
 	peak int           // the largest VmHWM that was seen, KiB
+	cpu  time.Duration // the largest that cpuNow said
 }
 
 func start(ctx context.Context, h *host, args ...string) (*process, error) {
@@ -98,14 +99,59 @@ func (p *process) wait() error {
 	}
 }
 
-// look takes note of the peak of resident memory (proc_pid_status(5), VmHWM), and returns it in KiB.
+// look takes note of the time on the cores and of the peak of resident memory (proc_pid_status(5), VmHWM), and returns the latter in KiB.
 func (p *process) look() int {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
 	_, rest, _ := strings.Cut(string(b), "VmHWM:")
 	field, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
 	n, _ := strconv.Atoi(field)
 	p.peak = max(p.peak, n)
+	p.cpu = max(p.cpu, p.cpuNow())
 	return p.peak
+}
+
+// cpuNow is how long the process has kept cores busy, without its children (proc_pid_stat(5), utime and stime).
+func (p *process) cpuNow() time.Duration {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * tick
+}
+
+// tick is the unit of times in /proc: all of Linux's platforms that we run on have 100 a second.
+const tick = time.Second / 100
+
+// cores is how long the machine's cores were idle so far, and at all there.
+type cores struct{ idle, all int }
+
+// coresNow reads it (proc_stat(5)); waiting for a disk is idle.
+func coresNow() (c cores) {
+	b, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(b), "\n")
+	for i, field := range strings.Fields(line)[1:] {
+		n, _ := strconv.Atoi(field)
+		if i < 8 { // guests' times are in the users' as well
+			c.all += n
+		}
+		if i == 3 || i == 4 {
+			c.idle += n
+		}
+	}
+	return c
+}
+
+// since is the share of the cores that was busy since then, of 1.
+func (c cores) since(then cores) float64 {
+	all := c.all - then.all
+	if all == 0 {
+		return 0
+	}
+	return 1 - float64(c.idle-then.idle)/float64(all)
 }
 
 // forget begins a new peak (proc_pid_clear_refs(5)).

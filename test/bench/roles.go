@@ -9,17 +9,20 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"lantage/discovery"
+	"lantage/trust"
 	"lantage/wire"
 )
 
 // roles are what this program does on a host, by the first argument.
 var roles = map[string]func(args []string) error{
-	"send": send, "receive": receive, "pipe-out": pipeOut, "pipe-in": pipeIn, "discover": discover,
+	"send": send, "receive": receive, "pipe-out": pipeOut, "pipe-in": pipeIn, "discover": discover, "greet": greet,
 	"make-empty": makeEmpty, "make-full": makeFull, "make-links": makeLinks, "make-vdb": makeVDB,
 }
 
@@ -121,15 +124,51 @@ func withConn(conn net.Conn, args []string, set func(*exec.Cmd, *os.File)) error
 	return cmd.Run()
 }
 
-// discover looks for a builder N times, as a client does: announced, dialled, and its hello read. It
+// greet is a role: HOST N. It says hello on N connections, prints how many were answered, and holds them until a signal ends it.
+func greet(args []string) error {
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	self, err := trust.NewIdentity()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	for range n {
+		conn, err := net.Dial("tcp", net.JoinHostPort(args[0], strconv.Itoa(wire.DefaultPort)))
+		if err != nil {
+			return err
+		}
+		channel, err := trust.Client(ctx, conn, self)
+		if err != nil {
+			return err
+		}
+		c, _, err := wire.Handshake(channel, wire.Hello{Name: "bench"})
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+	}
+	fmt.Println("greeted", n)
+	<-ctx.Done()
+	return nil
+}
+
+// discover looks for a builder N times, as a client does: announced, dialled, encrypted, and its hello read. It
 // prints how many microseconds each took.
 func discover(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
 		return err
 	}
+	self, err := trust.NewIdentity()
+	if err != nil {
+		return err
+	}
 	for range n {
-		took, err := discoverOnce()
+		took, err := discoverOnce(self)
 		if err != nil {
 			return err
 		}
@@ -138,7 +177,7 @@ func discover(args []string) error {
 	return nil
 }
 
-func discoverOnce() (time.Duration, error) {
+func discoverOnce(self *trust.Identity) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	began := time.Now()
@@ -152,7 +191,11 @@ func discoverOnce() (time.Duration, error) {
 			if err != nil {
 				return
 			}
-			if c, _, err := wire.Handshake(conn, wire.Hello{Name: "bench"}); err == nil {
+			channel, err := trust.Client(ctx, conn, self)
+			if err != nil {
+				return
+			}
+			if c, _, err := wire.Handshake(channel, wire.Hello{Name: "bench"}); err == nil {
 				select {
 				case answered <- time.Since(began):
 				default:

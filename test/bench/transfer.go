@@ -29,14 +29,14 @@ var (
 // transfers measures what the wire does: speed against raw copies of the same files, and memory by size.
 func (b *bench) transfers(ctx context.Context) error {
 	b.say("building 1 GB of incompressible packages on tower")
-	if _, err := b.fetch(ctx, gigabyte); err != nil {
+	if _, err := b.fetch(ctx, b.main, gigabyte); err != nil {
 		return err
 	}
 	var ours, raw []time.Duration
 	var files []string
 	for round := range b.rounds {
 		b.say("transfer of 1 GB, round %d of %d: Lantage, then a raw copy", round+1, b.rounds)
-		f, err := b.fetchAtOnce(ctx, gigabyte)
+		f, err := b.fetchAtOnce(ctx, b.main, gigabyte)
 		if err != nil {
 			return err
 		}
@@ -71,42 +71,51 @@ func (b *bench) transfers(ctx context.Context) error {
 	return nil
 }
 
+// serving is a daemon on tower, and the flags with which a client takes it and no other.
+type serving struct {
+	daemon *process
+	flags  []string
+}
+
 // fetched is a `lantage emerge --buildpkgonly` that has ended well.
 type fetched struct {
 	files                []string // below PKGDIR
 	transfer, index      time.Duration
+	daemonCPU, clientCPU time.Duration // during the transfer
+	busy                 float64       // the share of the machine's cores that was, during the transfer
 	daemonKiB, clientKiB int
 }
 
 // fetch has packages built, or sent from the builder's cache, into an empty PKGDIR.
-func (b *bench) fetch(ctx context.Context, pkgs []string) (fetched, error) {
-	p, err := b.begin(ctx, pkgs)
+func (b *bench) fetch(ctx context.Context, from serving, pkgs []string) (fetched, error) {
+	p, err := b.begin(ctx, from, pkgs)
 	if err != nil {
 		return fetched{}, err
 	}
 	err = p.wait()
-	b.daemon.look()
-	return fetched{daemonKiB: b.daemon.peak, clientKiB: p.peak}, err
+	from.daemon.look()
+	return fetched{daemonKiB: from.daemon.peak, clientKiB: p.peak}, err
 }
 
-func (b *bench) begin(ctx context.Context, pkgs []string) (*process, error) {
+func (b *bench) begin(ctx context.Context, from serving, pkgs []string) (*process, error) {
 	if _, _, err := on(ctx, b.store, "find", pkgDir, "-mindepth", "1", "-delete"); err != nil {
 		return nil, err
 	}
-	if err := b.daemon.forget(); err != nil {
+	if err := from.daemon.forget(); err != nil {
 		return nil, err
 	}
-	return start(ctx, b.store, append([]string{"lantage", "--no-fallback", "emerge", "-1B"}, pkgs...)...)
+	args := append([]string{"lantage", "--no-fallback"}, from.flags...)
+	return start(ctx, b.store, slices.Concat(args, []string{"emerge", "-1B"}, pkgs)...)
 }
 
 // fetchAtOnce is a fetch of which only the transfer counts. The builder answers from its cache, but its
 // emerge takes its time to merge each package into the build root, and the client gets each at that
 // moment. So the client is stopped until that is done, and all of the results are waiting for it when it
 // goes on.
-func (b *bench) fetchAtOnce(ctx context.Context, pkgs []string) (f fetched, err error) {
+func (b *bench) fetchAtOnce(ctx context.Context, from serving, pkgs []string) (f fetched, err error) {
 	const ended = "job ended"
-	before := strings.Count(b.daemon.String(), ended)
-	p, err := b.begin(ctx, pkgs)
+	before := strings.Count(from.daemon.String(), ended)
+	p, err := b.begin(ctx, from, pkgs)
 	if err != nil {
 		return f, err
 	}
@@ -116,8 +125,10 @@ func (b *bench) fetchAtOnce(ctx context.Context, pkgs []string) (f fetched, err 
 	if err := syscall.Kill(p.pid, syscall.SIGSTOP); err != nil {
 		return f, err
 	}
-	err = b.daemon.await(ctx, ended, before+1)
+	err = from.daemon.await(ctx, ended, before+1)
 	// After so long a silence it may have to connect anew first; then its first result begins anew as well.
+	f.clientCPU, f.daemonCPU = p.cpuNow(), from.daemon.cpuNow()
+	cores := coresNow()
 	p.mark = "receiving " + pkgs[0] + "-1"
 	p.when = time.Now()
 	_ = p.cmd.Process.Signal(syscall.SIGCONT) // nsenter stops with its program
@@ -127,13 +138,16 @@ func (b *bench) fetchAtOnce(ctx context.Context, pkgs []string) (f fetched, err 
 	arrived := make(chan time.Time, 1)
 	go func() {
 		f.files = b.awaitFiles(p, len(pkgs))
-		arrived <- time.Now()
+		last := time.Now()
+		f.clientCPU, f.daemonCPU = p.cpuNow()-f.clientCPU, from.daemon.cpuNow()-f.daemonCPU
+		f.busy = coresNow().since(cores)
+		arrived <- last
 	}()
 	err = p.wait()
 	last := <-arrived
 	f.transfer, f.index = last.Sub(p.when), time.Since(last)
-	b.daemon.look()
-	f.daemonKiB, f.clientKiB = b.daemon.peak, p.peak
+	from.daemon.look()
+	f.daemonKiB, f.clientKiB = from.daemon.peak, p.peak
 	if err == nil && len(f.files) != len(pkgs) {
 		err = fmt.Errorf("%d of %d packages arrived; the client said:\n%s", len(f.files), len(pkgs), p)
 	}
@@ -226,7 +240,7 @@ func (b *bench) between(ctx context.Context, sender, receiver []string) (time.Du
 	return took, errors.Join(err, s.wait())
 }
 
-func median[T int | time.Duration](list []T) T {
+func median[T int | float64 | time.Duration](list []T) T {
 	list = slices.Sorted(slices.Values(list))
 	return (list[(len(list)-1)/2] + list[len(list)/2]) / 2
 }

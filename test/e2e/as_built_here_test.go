@@ -138,11 +138,12 @@ for cp in sorted(db.cp_all()):
 
 // notExact are packages of which three builds cannot be compared.
 var notExact = map[string]string{
-	"lab-apps/facts":   "notes down what is hidden in a build root, as TestClientBase wants it",
-	"lab-apps/fetched": "its source is nowhere",
-	"lab-apps/newline": "can be packaged, but not merged",
-	"lab-apps/probe":   "notes down what a build root does not let it do, as TestBuildRoot wants it",
-	"lab-five/p3":      "does not compile",
+	"lab-apps/attacker": "does what TestAttacker has it try",
+	"lab-apps/facts":    "notes down what is hidden in a build root, as TestClientBase wants it",
+	"lab-apps/fetched":  "its source is nowhere",
+	"lab-apps/newline":  "can be packaged, but not merged",
+	"lab-apps/probe":    "notes down what a build root does not let it do, as TestBuildRoot wants it",
+	"lab-five/p3":       "does not compile",
 }
 
 // depAtom is a package in a dependency, and the "!" of a blocker before it.

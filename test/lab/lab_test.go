@@ -69,7 +69,7 @@ func TestEachHostIsItself(t *testing.T) {
 			t.Errorf("%s is called %q", h.Name, got)
 		}
 		env := run(t, h, "env")
-		if want := 4; strings.Count(env, "\n") != want {
+		if want := 5; strings.Count(env, "\n") != want {
 			t.Errorf("the environment on %s has more than %d variables:\n%s", h.Name, want, env)
 		}
 		if comm := run(t, h, "cat", "/proc/1/cmdline"); !strings.HasPrefix(comm, "lantage-lab-host") {

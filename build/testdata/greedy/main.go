@@ -3,6 +3,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -44,6 +45,11 @@ func main() {
 		}
 	case "wait":
 		time.Sleep(time.Hour)
+	case "connect": // to an abstract socket
+		if _, err := net.Dial("unix", os.Args[2]); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
 	case "limits": // that the kernel holds
 		for _, file := range []string{"limits", "oom_score_adj"} {
 			text, _ := os.ReadFile("/proc/self/" + file)

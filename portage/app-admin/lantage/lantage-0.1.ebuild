@@ -46,5 +46,5 @@ src_compile() {
 src_install() {
 	dobin lantage
 	doman man/lantage.1 man/lantaged.8
-	dodoc README.md ARCHITECTURE.md
+	dodoc README.md ARCHITECTURE.md SECURITY.md
 }

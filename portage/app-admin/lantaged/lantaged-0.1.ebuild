@@ -23,9 +23,9 @@ src_install() {
 }
 
 pkg_postinst() {
-	elog "A client's job runs that client's ebuilds as root of an isolated build root,"
-	elog "and clients are not authenticated yet: start lantaged only in a network"
-	elog "whose machines you trust."
+	elog "A client's job runs that client's ebuilds as root of an isolated build root."
+	elog "Jobs are taken of all machines on this one's networks, or, with"
+	elog "LANTAGED_OPTS=--allow=paired, of those alone that lantage pair has paired."
 	elog "  OpenRC:   rc-update add lantaged default && rc-service lantaged start"
 	elog "  systemd:  systemctl enable --now lantaged"
 }
