@@ -95,18 +95,16 @@ func (e *Emerge) run(ctx context.Context) error {
 		}
 	}
 	sys.env = args.Environment(sys.env)
-	repos := make(chan error, 1)
-	go func() { // as long as emerge makes the plan
-		err := sys.queryRepos(ctx, t)
-		if err == nil {
-			sys.queryFlags(ctx, t)
-		}
-		repos <- err
-	}()
-	p, err := makePlan(ctx, t, args)
-	if err := <-repos; err != nil {
+	if err := sys.readRepos(); err != nil {
 		return e.plainEmerge(ctx, t, err)
 	}
+	flags := make(chan struct{})
+	go func() { // as long as emerge makes the plan
+		sys.queryFlags(ctx, t)
+		close(flags)
+	}()
+	p, err := makePlan(ctx, t, args)
+	<-flags
 	if parse, ok := errors.AsType[*gentoo.ParseError](err); ok {
 		return e.plainEmerge(ctx, t, fmt.Errorf("%w\nPlease report this line as an error of Lantage", parse))
 	}

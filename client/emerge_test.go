@@ -59,6 +59,9 @@ func TestEmergeBuildsElsewhereAndMergesHere(t *testing.T) {
 	if diff := cmp.Diff(want, m.read("calls")); diff != "" {
 		t.Errorf("programs that ran (-want +got):\n%s", diff)
 	}
+	if n := strings.Count(m.read("queries"), "\n"); n != 1 {
+		t.Errorf("portageq, which takes long to start, ran %d times, want 1:\n%s", n, m.read("queries"))
+	}
 	wantJob := wire.Job{
 		ID: job.ID, Client: job.Client, CHOST: testCHOST, Env: []string{"USE=x"}, Identity: strings.TrimSpace(m.read("state/identity")),
 		Packages: []wire.Package{{CPV: "lab/a-1", Repo: "lab"}, {CPV: "lab/b-2", Repo: "lab"}},

@@ -50,11 +50,14 @@ exit $(cat "$FAKE/emerge.rc")
 `
 
 const fakePortageq = `#!/bin/sh
+echo "$*" >>"$FAKE/queries"
 case $1 in
 envvar) printf "CHOST=x86_64-pc-linux-gnu\nPKGDIR='%s'\nPORTAGE_CONFIGROOT=%s\n" "$FAKE/pkg dir" "$FAKE"
 	printf "DISTDIR='%s'\n" "$FAKE/distfiles"
-	printf "EMERGE_DEFAULT_OPTS='%s'\nUSE_EXPAND='LAB_TARGETS'\n" "$(cat "$FAKE/opts")";;
-repos_config) printf '[DEFAULT]\nmain-repo = lab\n[lab]\nlocation = %s\n' "$FAKE/repo";;
+	printf "EMERGE_DEFAULT_OPTS='%s'\nUSE_EXPAND='LAB_TARGETS'\n" "$(cat "$FAKE/opts")"
+	case " $* " in *" PORTAGE_REPOSITORIES "*)
+		printf "PORTAGE_REPOSITORIES='[DEFAULT]\nmain-repo = lab\n[lab]\nlocation = %s\n'\n" "$FAKE/repo";;
+	esac;;
 esac
 exit 1
 `
@@ -70,7 +73,7 @@ func newMachine(t *testing.T) *machine {
 	for name, text := range map[string]string{
 		"bin/emerge": fakeEmerge, "bin/portageq": fakePortageq, "bin/emaint": fakeEmaint,
 		"pretend.out": planOf("lab/a-1", "lab/b-2"), "pretend.err": "", "pretend.rc": "0", "emerge.rc": "0",
-		"emaint.rc": "0", "usepkgonly.rc": "0", "calls": "", "opts": "",
+		"emaint.rc": "0", "usepkgonly.rc": "0", "calls": "", "queries": "", "opts": "",
 		"repo/profiles/default/eapi": "8\n", "etc/portage/make.conf": "CFLAGS=-O2\n",
 	} {
 		m.write(name, text)

@@ -40,8 +40,11 @@ func (s *Sync) run(ctx context.Context) error {
 		return errors.New("a copy of this machine's root has files that root alone may read: run lantage sync as root")
 	}
 	t := &tools{environ: s.Environ, stdout: s.Stdout, stderr: s.Stderr}
-	sys, err := querySystemAndRepos(ctx, t)
+	sys, err := querySystem(ctx, t)
 	if err != nil {
+		return err
+	}
+	if err := sys.readRepos(); err != nil {
 		return err
 	}
 	if why := sys.noCopy(); why != "" {

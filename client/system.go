@@ -1,7 +1,6 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,15 +22,20 @@ type system struct {
 	profiles    []gentoo.Profile // that make.profile stands for
 	signing     signing
 	env         []string          // the Portage variables of the user's environment
-	vars        map[string]string // others that portageq was asked for: CC, CXX and flagVariables
+	vars        map[string]string // others that portageq was asked for: CC, CXX, flagVariables and reposVariable
 	flags       flagsOf
 }
 
-// querySystem asks Portage for what the arguments and the plan depend on.
+// reposVariable has the repositories in the form of `portageq repos_config`, less those that are not there, which emerge takes no
+// ebuilds from either.
+const reposVariable = "PORTAGE_REPOSITORIES"
+
+// querySystem asks Portage for what the arguments, the plan and the job depend on: all at once, because it takes its time to start.
 func querySystem(ctx context.Context, t *tools) (*system, error) {
 	out, err := portageq(ctx, t, append([]string{
 		"envvar", "-v", "CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT",
 		"EMERGE_DEFAULT_OPTS", "USE_EXPAND", "CC", "CXX", "FEATURES", "BINPKG_GPG_SIGNING_KEY", "BINPKG_GPG_SIGNING_GPG_HOME", "BINPKG_FORMAT",
+		reposVariable,
 	}, flagVariables...)...)
 	if err != nil {
 		return nil, err
@@ -62,22 +66,6 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 	return s, nil
 }
 
-// querySystemAndRepos asks Portage for both at once: most of the time of each is that it starts.
-func querySystemAndRepos(ctx context.Context, t *tools) (*system, error) {
-	repos := system{configRoot: cmp.Or(lookupEnv(t.environ, "PORTAGE_CONFIGROOT"), "/")}
-	asked := make(chan error, 1)
-	go func() { asked <- repos.queryRepos(ctx, t) }()
-	s, err := querySystem(ctx, t)
-	if reposErr := <-asked; err == nil {
-		err = reposErr
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.repos, s.profiles = repos.repos, repos.profiles
-	return s, nil
-}
-
 // noCopy says why this machine's root cannot be copied for a build, or "".
 func (s *system) noCopy() string {
 	if s.configRoot != "/" {
@@ -86,13 +74,9 @@ func (s *system) noCopy() string {
 	return ""
 }
 
-// queryRepos asks Portage for what a builder has to know besides, the repositories and the profile.
-func (s *system) queryRepos(ctx context.Context, t *tools) error {
-	out, err := portageq(ctx, t, "repos_config", s.configRoot)
-	if err != nil {
-		return err
-	}
-	if s.repos, err = gentoo.ParseReposConfig(out); err != nil {
+// readRepos reads what a builder has to know besides, the repositories and the profile.
+func (s *system) readRepos() (err error) {
+	if s.repos, err = gentoo.ParseReposConfig(s.vars[reposVariable]); err != nil {
 		return err
 	}
 	s.profiles, err = gentoo.ProfileParents(filepath.Join(s.configRoot, "etc/portage"), s.repos)

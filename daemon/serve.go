@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -11,7 +12,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -45,6 +45,8 @@ type Command struct {
 
 	// advertise is discovery.Advertise; tests put their own in its place.
 	advertise func(context.Context, func() discovery.Info, int, discovery.AdvertiseOptions) error
+	// portages are the answers of those that were asked, by their base.
+	portages map[string]ownPortage
 }
 
 // Run serves until ctx ends. Before it accepts anything it proves that this machine can make build roots,
@@ -221,26 +223,24 @@ func baseKinds(names []string) []string {
 
 // hello asks this machine what clients want to know of it.
 func (c *Command) hello(ctx context.Context, runner *build.Runner, clients bool, stateDir string) (wire.Hello, error) {
-	var chost, version, compiler []byte
+	var portage ownPortage
+	var compiler []byte
 	if len(runner.Bases) > 0 {
 		var err error
 		base := runner.Bases[0]
-		if chost, err = base.Query(ctx, "portageq", "envvar", "CHOST"); err != nil {
+		if portage, err = c.askPortage(ctx, base); err != nil {
 			return wire.Hello{}, fmt.Errorf("the %s base has no Portage that answers; is it installed? %w", base.Name(), err)
 		}
-		if version, err = base.Query(ctx, "emerge", "--version", "--quiet"); err != nil {
-			return wire.Hello{}, err
-		}
 		// A base without a compiler builds what needs none.
-		compiler, _ = base.Query(ctx, strings.TrimSpace(string(chost))+"-gcc", "--version")
+		compiler, _ = base.Query(ctx, portage.chost+"-gcc", "--version")
 	}
 	id, err := stableID(filepath.Join(stateDir, "id"))
 	if err != nil {
 		return wire.Hello{}, err
 	}
 	h := wire.Hello{
-		Name: c.Name, Software: c.Version, ID: id, CHOST: strings.TrimSpace(string(chost)),
-		Arch: machine(), CPU: cpuLevel(), Features: cpuFeatures(), Portage: portageVersion(string(version)), Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
+		Name: c.Name, Software: c.Version, ID: id, CHOST: portage.chost,
+		Arch: machine(), CPU: cpuLevel(), Features: cpuFeatures(), Portage: portage.version, Cores: runner.Cores, Memory: int(runner.Memory >> 20), JobLimit: c.MaxJobs,
 		Compiler:  gentoo.FirstLine(string(compiler)),
 		Distfiles: true,
 	}
@@ -258,13 +258,41 @@ func (c *Command) hello(ctx context.Context, runner *build.Runner, clients bool,
 	return h, advertisement(h).Validate()
 }
 
-var portageVersionRE = regexp.MustCompile(`Portage (\S+)`)
+// ownPortage is what the Portage of a base says of itself.
+type ownPortage struct{ chost, version string }
 
-func portageVersion(text string) string {
-	if m := portageVersionRE.FindStringSubmatch(text); m != nil {
-		return m[1]
+// askPortage asks a base's Portage, once: it takes its time to start. So both questions go at the same time, too, to the program
+// that answers them sooner than emerge.
+func (c *Command) askPortage(ctx context.Context, base build.OwnBase) (ownPortage, error) {
+	if said, ok := c.portages[base.Name()]; ok {
+		return said, nil
 	}
-	return ""
+	type answer struct {
+		out []byte
+		err error
+	}
+	asked := make(chan answer, 1)
+	go func() {
+		out, err := base.Query(ctx, "portageq", "--version")
+		asked <- answer{out, err}
+	}()
+	chost, err := base.Query(ctx, "portageq", "envvar", "CHOST")
+	version := <-asked
+	if err = cmp.Or(err, version.err); err != nil {
+		return ownPortage{}, err
+	}
+	said := ownPortage{strings.TrimSpace(string(chost)), portageVersion(string(version.out))}
+	if c.portages == nil {
+		c.portages = map[string]ownPortage{}
+	}
+	c.portages[base.Name()] = said
+	return said, nil
+}
+
+// portageVersion reads "Portage 3.0.83", as `portageq --version` prints it.
+func portageVersion(text string) string {
+	version, _ := strings.CutPrefix(gentoo.FirstLine(text), "Portage ")
+	return strings.TrimSpace(version)
 }
 
 // stableID reads the builder's ID, or makes one on the first start: 16 random hexadecimal digits.
@@ -336,7 +364,7 @@ func (c *Command) bases(ctx context.Context, stateDir string) (own []build.OwnBa
 // hostServes reports whether this machine can be a base: it has Portage, and its root can be the layer of a build root. If
 // only the latter is wanting, its owner may want to know.
 func (c *Command) hostServes(ctx context.Context, host build.HostBase, stateDir string) bool {
-	if _, err := host.Query(ctx, "portageq", "envvar", "CHOST"); err != nil {
+	if _, err := c.askPortage(ctx, host); err != nil {
 		return false
 	}
 	r := &build.Runner{StateDir: stateDir, Bases: []build.OwnBase{host}, Logger: c.Logger}

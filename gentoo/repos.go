@@ -19,7 +19,7 @@ type Repo struct {
 	SyncURI  string
 }
 
-// ParseReposConfig reads the output of `portageq repos_config /`: every repository with all defaults filled
+// ParseReposConfig reads the output of `portageq repos_config /`, or PORTAGE_REPOSITORIES: every repository with all defaults filled
 // in, in the ini form of repos.conf. Repositories come in the order of the text. An empty text is no error
 // and has none.
 func ParseReposConfig(text string) ([]Repo, error) {

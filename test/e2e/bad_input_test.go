@@ -105,7 +105,7 @@ func TestDiskFull(t *testing.T) {
 			says(t, "lab-apps/big-1 FAILED on the builder in compile", "No space left on device",
 				"The whole log: /var/log/lantage/")
 		put(t, lappy, "/etc/portage/env/size", "LAB_MB=1\n")
-		lantage(t, lappy, "emerge", "-1", "lab-apps/big").ok(t) // and it goes on
+		lantage(t, lappy, "emerge", "-B", "lab-apps/big").ok(t) // and it goes on
 	})
 }
 

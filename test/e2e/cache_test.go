@@ -88,7 +88,7 @@ func TestKilledClient(t *testing.T) {
 	eventually(t, 2*time.Minute, "sleeper is compiled", func() bool { return runs(t, tower, "sleep 7") })
 	r.signal(syscall.SIGKILL)
 	<-r.done
-	lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-apps/sleeper").ok(t).says(t, "was built before")
+	lantage(t, lappy, "--no-fallback", "emerge", "-B", "lab-apps/sleeper").ok(t).says(t, "was built before")
 	said := d.log.String()
 	if !strings.Contains(said, "built=1 reused=0") || !strings.Contains(said, "built=0 reused=1") {
 		t.Errorf("not built once and reused once:\n%s", said)

@@ -55,7 +55,7 @@ func TestFindingBuilders(t *testing.T) {
 	if n := sent.count(unix.IPPROTO_UDP, 5353); n != 0 {
 		t.Errorf("%d mDNS packets were sent although the configuration says where the builder is", n)
 	}
-	lantage(t, lappy, "emerge", "-1", "lab-five/p1").ok(t).says(t, "Builder: castle")
+	lantage(t, lappy, "emerge", "-B", "lab-five/p1").ok(t).says(t, "Builder: castle")
 
 	configure("bilders = []")
 	lantage(t, lappy, "list-builders").is(t, 1).says(t, "/etc/lantage/lantage.toml", `unknown key "bilders"`, "builders")

@@ -17,16 +17,16 @@ func TestHostBase(t *testing.T) {
 				says(t, `its repository "lab" is in another state (contents `, ") than this machine's (contents ",
 					"emaint sync -r lab", "--base client", "--ignore-revisions").saysNot(t, "built in")
 		}
-		lantage(t, lappy, "--ignore-revisions", "--no-fallback", "emerge", "-1", "lab-five/p1").ok(t).says(t, "base host", "lab-five/p1-1 built in")
+		lantage(t, lappy, "--ignore-revisions", "--no-fallback", "emerge", "-B", "lab-five/p1").ok(t).says(t, "base host", "lab-five/p1-1 built in")
 		in(t, tower, nil, "rm", eclass).ok(t)
-		lantage(t, lappy, "--base=host", "--no-fallback", "emerge", "-1", "lab-five/p2").ok(t).says(t, "base host", "lab-five/p2-1 built in")
+		lantage(t, lappy, "--base=host", "--no-fallback", "emerge", "-B", "lab-five/p2").ok(t).says(t, "base host", "lab-five/p2-1 built in")
 	})
 	t.Run("synced in two ways", func(t *testing.T) {
 		const commit = "0123456789abcdef0123456789abcdef01234567"
 		put(t, lappy, "/var/db/repos/lab/metadata/timestamp.commit", commit+" 1795677301 2026-11-26T07:15:01+00:00\n")
 		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p5").is(t, 4).says(t, "this machine's (commit 0123456789)")
 		put(t, tower, "/var/db/repos/lab/metadata/timestamp.commit", commit+" 1 another date\n")
-		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p5").ok(t).says(t, "lab-five/p5-1 built in")
+		lantage(t, lappy, "--no-fallback", "emerge", "-B", "lab-five/p5").ok(t).says(t, "lab-five/p5-1 built in")
 	})
 	t.Run("an overlay that only the client has", func(t *testing.T) {
 		ownOverlay(t, lappy) // its profile is chosen by a relative link

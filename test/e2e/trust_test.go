@@ -64,7 +64,7 @@ func TestMeeting(t *testing.T) {
 		r.end(time.Minute).is(t, 4).says(t, key, tower.IP())
 	})
 	t.Run("fingerprint", func(t *testing.T) {
-		r := startTTY(t, lappy, 100, asksAboutNew, "--no-fallback", "emerge", "-1", "lab-five/p1")
+		r := startTTY(t, lappy, 100, asksAboutNew, "--no-fallback", "emerge", "-B", "lab-five/p1")
 		r.answer(t, "[yes/no/fingerprint]", "SHA256:"+strings.Repeat("A", 43))
 		r.answer(t, "That is not its key", key)
 		r.end(2*time.Minute).ok(t).says(t, "is known from now on")
@@ -72,7 +72,7 @@ func TestMeeting(t *testing.T) {
 		lantage(t, tower, "trust", "list").ok(t).says(t, "client", "lappy", "seen")
 	})
 	t.Run("known", func(t *testing.T) {
-		lantage(t, lappy, asksAboutNew, "--no-fallback", "emerge", "-1", "lab-five/p2").ok(t).saysNot(t, "known from now on")
+		lantage(t, lappy, asksAboutNew, "--no-fallback", "emerge", "-B", "lab-five/p2").ok(t).saysNot(t, "known from now on")
 		lantage(t, lappy, "list-builders").ok(t).says(t, "known")
 		lantage(t, lappy, "verify", "lab-five/p2").ok(t).says(t, key)
 	})
@@ -81,7 +81,7 @@ func TestMeeting(t *testing.T) {
 		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p1").is(t, 4).says(t, "revoked", "lantage trust allow tower")
 		lantage(t, lappy, "trust", "forget", "tower").ok(t)
 		lantage(t, lappy, asksAboutNew, "--no-fallback", "emerge", "-1", "lab-five/p1").is(t, 4).says(t, "never met before")
-		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p1").ok(t).says(t, "is known from now on")
+		lantage(t, lappy, "--no-fallback", "emerge", "-B", "lab-five/p1").ok(t).says(t, "is known from now on")
 	})
 	t.Run("builder revoked while it builds", func(t *testing.T) {
 		r := start(t, lappy, "--no-fallback", "emerge", "-1", "lab-apps/sleeper")
@@ -103,7 +103,7 @@ func TestMeeting(t *testing.T) {
 		eventually(t, time.Minute, "the job has ended", func() bool { return !sleepers(t, tower) })
 		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p4").is(t, 4).says(t, "its owner has revoked")
 		lantage(t, tower, "trust", "allow", "lappy").ok(t)
-		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p4").ok(t)
+		lantage(t, lappy, "--no-fallback", "emerge", "-B", "lab-five/p4").ok(t)
 	})
 }
 
@@ -127,7 +127,7 @@ func TestPairing(t *testing.T) {
 	lantage(t, lappy, asksAboutNew, "pair", code).ok(t).says(t, "Paired with tower", keyOf(t, tower))
 	waiting.end(time.Minute).ok(t).says(t, "Paired with lappy")
 	lantage(t, lappy, "pair", code).is(t, 1) // it was for once
-	lantage(t, lappy, asksAboutNew, "--no-fallback", "emerge", "-1", "lab-five/p1").ok(t)
+	lantage(t, lappy, asksAboutNew, "--no-fallback", "emerge", "-B", "lab-five/p1").ok(t)
 
 	waiting = start(t, tower, "pair")
 	waiting.out.wait(t, "has the key")
@@ -187,7 +187,7 @@ func TestAttackers(t *testing.T) {
 	l := newLab(t, lab.HostSpec{Name: "tower", Builder: true}, lab.HostSpec{Name: "mallory", Builder: true}, lab.HostSpec{Name: "lappy"})
 	tower, mallory, lappy := l.Host("tower"), l.Host("mallory"), l.Host("lappy")
 	d := serve(t, tower)
-	lantage(t, lappy, "emerge", "-1", "lab-five/p1").ok(t)
+	lantage(t, lappy, "emerge", "-B", "lab-five/p1").ok(t)
 	key := keyOf(t, tower)
 	at := func(port string) []string {
 		return []string{"--builder", mallory.IP() + ":" + port, "--no-fallback", "emerge", "-1", "lab-five/p2"}
@@ -275,7 +275,7 @@ func TestAttackers(t *testing.T) {
 		in(t, mallory, nil, "hostname", "tower").ok(t)
 		impostor := serve(t, mallory, "--name=tower")
 		// Beside the real one the real one is used …
-		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p4").ok(t)
+		lantage(t, lappy, "--no-fallback", "emerge", "-B", "lab-five/p4").ok(t)
 		// … and alone it is refused.
 		d.stop(syscall.SIGTERM)
 		refused(t, []string{"--no-fallback", "emerge", "-1", "lab-five/p2"}, "has not the key", key, "lantage trust forget tower")

@@ -16,6 +16,8 @@ import (
 	"lantage/test/lab"
 )
 
+// The longest test is in the file whose name is first: Go starts the first of the parallel tests first, the others mostly backwards.
+
 // exactPackages is how many packages TestExact builds: what the rules of buildable leave of the lab's.
 const exactPackages = 30
 
