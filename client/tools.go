@@ -61,7 +61,9 @@ func (t *tools) env(extra ...string) ([]string, error) {
 		return nil, errors.New("the emerge on PATH calls Lantage, which calls emerge again; " +
 			"make sure that PATH leads to Portage's own emerge")
 	}
-	env := slices.Clone(t.environ)
+	env := slices.DeleteFunc(slices.Clone(t.environ), func(v string) bool { // builds would have them in their environment
+		return strings.HasPrefix(v, "LANTAGE_")
+	})
 	env = append(env, depthName+"="+strconv.Itoa(depth+1))
 	return append(env, extra...), nil // the last of equal names counts
 }

@@ -136,6 +136,9 @@ func build(ctx context.Context, dir string, round int, argv []string, say func(s
 	defer log.Close()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "PKGDIR="+pkgdir)
+	if argv[0] == "emerge" { // Lantage's own variables would be part of what is built, here and not there
+		cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "LANTAGE_") })
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	err = cmd.Run()
