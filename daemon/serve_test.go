@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -396,5 +398,45 @@ func TestQueue(t *testing.T) {
 	}
 	if n := len(peers[0].events) + len(peers[1].events); n != 0 {
 		t.Errorf("jobs that did not wait have %d events", n)
+	}
+}
+
+// countedBase is a base whose Portage counts how often it is started.
+type countedBase struct {
+	build.HostBase
+	mu      *sync.Mutex
+	started *int
+	fails   string // the question that it does not answer
+}
+
+func (b countedBase) Query(_ context.Context, argv ...string) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	*b.started++
+	question := strings.Join(argv, " ")
+	if question == b.fails {
+		return nil, errors.New("it fails")
+	}
+	answer := map[string]string{"portageq envvar CHOST": "x86_64-pc-linux-gnu" + "\n", "portageq --version": "Portage 3.0.83\n"}[question]
+	return []byte(answer), nil
+}
+
+// A base's Portage, which takes long to start, is asked once, and nothing is kept of a base without one.
+func TestAskPortageOnce(t *testing.T) {
+	b := countedBase{mu: new(sync.Mutex), started: new(int)}
+	var c Command
+	for range 2 {
+		if said, err := c.askPortage(t.Context(), b); err != nil || said != (ownPortage{"x86_64-pc-linux-gnu", "3.0.83"}) {
+			t.Errorf("it says %+v, %v", said, err)
+		}
+	}
+	if *b.started != 2 {
+		t.Errorf("Portage was started %d times for two questions", *b.started)
+	}
+	for _, b.fails = range []string{"portageq envvar CHOST", "portageq --version"} {
+		c = Command{}
+		if said, err := c.askPortage(t.Context(), b); err == nil || len(c.portages) > 0 {
+			t.Errorf("without %s it says %+v, and %v is kept", b.fails, said, c.portages)
+		}
 	}
 }
