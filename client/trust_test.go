@@ -389,10 +389,16 @@ func TestListTrust(t *testing.T) {
 // waiting is a builder whose owner waits with a code.
 func waiting(t *testing.T, name string, self *trust.Identity, code string) *fakeBuilder {
 	t.Helper()
-	b := secure(t, name, fmt.Sprintf("%x", self.Key[:8]), 8, self)
-	b.hello.Pairing = true
-	b.scripts = slices.Repeat([]func(*dialog){func(d *dialog) { d.pair(self, code) }}, 9)
-	return b
+	return waitingTo(t, name, self, slices.Repeat([]func(*dialog){func(d *dialog) { d.pair(self, code) }}, 9)...)
+}
+
+// waitingTo is one that does what the scripts say.
+func waitingTo(t *testing.T, name string, self *trust.Identity, scripts ...func(*dialog)) *fakeBuilder {
+	t.Helper()
+	return newFake(t, &fakeBuilder{
+		hello: wire.Hello{Name: name, ID: fmt.Sprintf("%x", self.Key[:8]), CHOST: testCHOST, Cores: 8, JobLimit: 1, Software: "0.1", Pairing: true},
+		shy:   true, identities: []*trust.Identity{self}, scripts: scripts,
+	})
 }
 
 // pair is a builder's end of a pairing.
@@ -431,8 +437,7 @@ func TestPair(t *testing.T) {
 	tower, mallory, old := someone(t), someone(t), someone(t)
 	// liar takes any code.
 	liar := func(t *testing.T) *fakeBuilder {
-		b := waiting(t, "liar", mallory, "000000")
-		b.scripts = []func(*dialog){func(d *dialog) {
+		return waitingTo(t, "liar", mallory, func(d *dialog) {
 			end, _ := trust.NewPairing(d.channel, mallory, "000000", true)
 			var m wire.Pair
 			_ = d.frame().Decode(wire.TypePair, &m)
@@ -442,8 +447,7 @@ func TestPair(t *testing.T) {
 			proof, _ := end.Proof()
 			d.send(wire.TypePair, wire.Pair{Proof: proof})
 			d.drain()
-		}}
-		return b
+		})
 	}
 	for name, c := range map[string]struct {
 		code, input string
