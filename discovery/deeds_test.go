@@ -219,12 +219,13 @@ func coldMain() int {
 }
 
 // hog holds the mDNS port for itself.
-func hog(ctx context.Context) error {
+func hog(ctx context.Context, holds func()) error {
 	conn, err := net.ListenPacket("udp", ":5353")
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	holds()
 	<-ctx.Done()
 	return nil
 }

@@ -112,7 +112,7 @@ func TestClientFirewall(t *testing.T) {
 // Case 18.
 func TestPortHeldByAnother(t *testing.T) {
 	h1, h2 := newLab(t).lan(families...)
-	h2.background("hog")
+	h2.do(order{Op: "hog"}) // answers when it has the port
 	h1.advertise(id1)
 	stop := h2.advertise(id2) // cannot work, and goes on all the same
 	b := h2.browse()
