@@ -127,7 +127,9 @@ func (p *hostProcess) serve(o order) {
 	case "foreign":
 		p.start(o, func(ctx context.Context) (reply, error) { return reply{}, foreign(ctx) })
 	case "hog":
-		p.start(o, func(ctx context.Context) (reply, error) { return reply{}, hog(ctx, func() { p.reply(o, nil, reply{}) }) })
+		p.start(o, func(ctx context.Context) (reply, error) {
+			return reply{}, hog(ctx, func() { p.reply(o, nil, reply{}) })
+		})
 	case "slow":
 		p.start(o, func(ctx context.Context) (reply, error) { return reply{}, slow(ctx, o.Info, o.Delay) })
 	case "brief":
