@@ -349,7 +349,7 @@ func (p *pairCmd) Run(ctx context.Context, c *cli, io stdio) error {
 func (d *doctorCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	failed := 0
 	tell := func(grade, text, mend string) {
-		if grade == client.Fail {
+		if grade == trust.Fail {
 			failed++
 		}
 		fmt.Fprintf(io.out, "%s  %s\n", grade, text)

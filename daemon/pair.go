@@ -20,10 +20,8 @@ type pairing struct {
 
 // paired is how a pairing ended.
 type paired struct {
-	Name string    `json:"name,omitempty"`
-	Key  trust.Key `json:"-"`
-	// Fingerprint is Key's.
-	Fingerprint string `json:"key,omitempty"`
+	Name        string `json:"name,omitempty"`
+	Fingerprint string `json:"key,omitempty"` // of the client's key
 	Why         string `json:"why,omitempty"` // it failed
 }
 
@@ -103,7 +101,7 @@ func (ss *session) pair(ctx context.Context, f wire.Frame) error {
 		p.ended <- paired{Why: fmt.Sprintf("the client cannot be noted: %v", err)}
 		return err
 	}
-	p.ended <- paired{Name: trust.CleanName(ss.name), Key: ss.key, Fingerprint: ss.key.String()}
+	p.ended <- paired{Name: trust.CleanName(ss.name), Fingerprint: ss.key.String()}
 	ss.logger.Info("a client is paired")
 	if err := ss.conn.Send(wire.TypePair, wire.Pair{Proof: proof}); err != nil {
 		return err

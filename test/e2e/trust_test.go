@@ -76,6 +76,15 @@ func TestMeeting(t *testing.T) {
 		lantage(t, lappy, "list-builders").ok(t).says(t, "known")
 		lantage(t, lappy, "verify", "lab-five/p2").ok(t).says(t, key)
 	})
+	t.Run("doctor", func(t *testing.T) {
+		lantage(t, tower, "doctor").ok(t).says(t, "pass  lantage serve runs as tower", "--allow=lan", key, "clients that are known: 0 trusted, 1 seen",
+			"pass  a build root was made", "limit job-memory", "limit job-disk")
+		lantage(t, lappy, "doctor").ok(t).says(t, "pass  Portage answers", "builders that are known: 1 trusted", "pass  builder tower",
+			"this machine is no builder")
+		in(t, lappy, nil, "chmod", "644", "/var/lib/lantage/key.pem").ok(t)
+		lantage(t, lappy, "doctor").is(t, 1).says(t, "fail  ", "others may read", "→ rm /var/lib/lantage/key.pem", "1 of these must be mended")
+		in(t, lappy, nil, "chmod", "600", "/var/lib/lantage/key.pem").ok(t)
+	})
 	t.Run("builder revoked", func(t *testing.T) {
 		lantage(t, lappy, "trust", "revoke", "tower").ok(t)
 		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p1").is(t, 4).says(t, "revoked", "lantage trust allow tower")
