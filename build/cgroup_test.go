@@ -67,14 +67,14 @@ func TestOpenCgroups(t *testing.T) {
 		"without controllers": {"cgroup.controllers": "cpuset hugetlb\n", "cgroup.procs": self},
 		"not delegated":       {"cgroup.controllers": all, "cgroup.procs": self},
 	} {
-		dir := fakeCgroup(t, filepath.Join(mount, "other"), files)
+		dir := fakeCgroup(t, filepath.Join(mount, name), files) // one of its own: the order of cases is another each time
 		if name == "not delegated" {
 			fakeCgroup(t, filepath.Join(dir, "daemon"), map[string]string{})
 			if err := os.Remove(filepath.Join(dir, "cgroup.subtree_control")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if c, err := openCgroups(mount, "/other", os.Getpid()); err == nil {
+		if c, err := openCgroups(mount, "/"+name, os.Getpid()); err == nil {
 			t.Errorf("%s: it is used: %v", name, c)
 		}
 		if name == "a terminal's" {
