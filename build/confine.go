@@ -27,7 +27,7 @@ var keptCapabilities = []int{
 	unix.CAP_NET_BIND_SERVICE,
 }
 
-// niceness is how much a job's processes give way to others of the builder.
+// niceness is how much a job's processes give way to others of the builder, at least.
 const niceness = 10
 
 // maskedInside are parts of /proc and /sys that tell of the machine, or act on it, and that builds do not read: what container
@@ -129,7 +129,7 @@ func confine(*rootSpec) error {
 			return fmt.Errorf("cannot drop capability %d: %w", c, err)
 		}
 	}
-	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, niceness); err != nil {
+	if err := beNice(); err != nil {
 		return fmt.Errorf("cannot be nice: %w", err)
 	}
 	// ioprio_set(2). Schedulers without priorities take no notice, and kernels without block devices do not know it.
@@ -183,4 +183,13 @@ func keptMask() uint64 {
 		mask |= 1 << c
 	}
 	return mask
+}
+
+// beNice leaves a daemon's jobs as nice as the daemon, where somebody made that nicer: they could not be less.
+func beNice() error {
+	now, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil || 20-now >= niceness { // the system call's value is not the library's: getpriority(2)
+		return err
+	}
+	return unix.Setpriority(unix.PRIO_PROCESS, 0, niceness)
 }

@@ -1,8 +1,10 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // greedyOnce builds testdata/greedy.
@@ -86,6 +90,38 @@ func TestLimitsEndJobs(t *testing.T) {
 	}
 }
 
+// TestNicerDaemon: a daemon that is nicer than its jobs would be builds all the same.
+func TestNicerDaemon(t *testing.T) {
+	r, base := greedyRoots(t)
+	own := ownNiceness(t)
+	nice := max(niceness+5, own)
+	beAll := func(nice int) { // threads have each their own
+		threads, err := filepath.Glob("/proc/self/task/*")
+		for _, thread := range threads {
+			tid, _ := strconv.Atoi(filepath.Base(thread))
+			err = cmp.Or(err, unix.Setpriority(unix.PRIO_PROCESS, tid, nice))
+		}
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			t.Fatal(err)
+		}
+	}
+	beAll(nice)
+	defer beAll(own)
+	err := r.try(t.Context(), base, "", []string{"/bin/greedy", "limits"})
+	if want := fmt.Sprintf("nice %d", nice); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("it said %v, which has no %q", err, want)
+	}
+}
+
+func ownNiceness(t *testing.T) int {
+	t.Helper()
+	n, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 20 - n
+}
+
 // TestKernelLimits: what the watchdog looks for the kernel holds, too, a little further on; and a job gives way to others.
 func TestKernelLimits(t *testing.T) {
 	r, base := greedyRoots(t)
@@ -96,7 +132,8 @@ func TestKernelLimits(t *testing.T) {
 	}
 	lines := strings.Join(strings.Fields(err.Error()), " ")
 	ceiling := strconv.FormatUint(r.Limits.processCeiling(), 10)
-	for _, want := range []string{"Max core file size 1 1 ", "Max processes " + ceiling + " " + ceiling, " 500 pid_max ", "nice 10"} {
+	nice := fmt.Sprintf("nice %d", max(niceness, ownNiceness(t)))
+	for _, want := range []string{"Max core file size 1 1 ", "Max processes " + ceiling + " " + ceiling, " 500 pid_max ", nice} {
 		if !strings.Contains(lines, want) {
 			t.Errorf("there is no %q in %s", want, lines)
 		}
