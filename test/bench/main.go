@@ -33,7 +33,8 @@ type bench struct {
 	began time.Time
 	rows  []string
 	notes []string
-	short int // of how many goals
+	goals int
+	short int // of how many of them
 }
 
 func main() {
@@ -45,7 +46,7 @@ func main() {
 		}
 		return
 	}
-	only := flag.String("only", "discovery,transfers,tls,memory,connections,whole,sync,tls-sync,host,root", "what to measure, in this order")
+	only := flag.String("only", "discovery,transfers,tls,memory,connections,whole,sync,host,root", "what to measure, in this order")
 	rounds := flag.Int("rounds", 1, "how often each comparison is made; the medians count")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,8 +60,8 @@ func main() {
 func run(ctx context.Context, parts []string, rounds int) (err error) {
 	b := &bench{rounds: rounds, began: time.Now()}
 	measure := map[string]func(context.Context) error{
-		"discovery": b.discovery, "transfers": b.transfers, "tls": b.tlsResults, "memory": b.memory, "connections": b.connections, "whole": b.whole,
-		"sync": b.sync, "tls-sync": b.tlsSync, "host": b.hostBase, "root": b.buildRoot,
+		"discovery": b.discovery, "transfers": b.transfers, "tls": b.tls, "memory": b.memory, "connections": b.connections, "whole": b.whole,
+		"sync": b.sync, "host": b.hostBase, "root": b.buildRoot,
 	}
 	for _, part := range parts {
 		if measure[part] == nil {
@@ -111,12 +112,18 @@ func (b *bench) note(format string, args ...any) {
 	b.notes = append(b.notes, fmt.Sprintf(format, args...))
 }
 
-// row adds a line to the table.
+// row adds a line to the table. Without a goal it is there to compare with the others.
 func (b *bench) row(what, measured, beside, ratio, goal string, good bool) {
 	verdict := "reached"
-	if !good {
+	switch {
+	case goal == "":
+		verdict = ""
+	case !good:
 		verdict = "SHORT OF IT"
 		b.short++
+	}
+	if goal != "" {
+		b.goals++
 	}
 	b.rows = append(b.rows, strings.Join([]string{what, measured, beside, ratio, goal, verdict}, "\t"))
 }
@@ -149,6 +156,6 @@ func (b *bench) print() {
 		fmt.Println("-", n)
 	}
 	if b.short > 0 {
-		fmt.Printf("\n%d of %d goals are not reached.\n", b.short, len(b.rows))
+		fmt.Printf("\n%d of %d goals are not reached.\n", b.short, b.goals)
 	}
 }

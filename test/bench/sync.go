@@ -23,17 +23,11 @@ type syncBench struct {
 	*bench
 	laptop, desk *host
 	daemon       *process
-	flags        []string // of both ends
-	copy         string   // where other programs copy to, on this machine; Lantage's copies are on the same disk
+	copy         string // where other programs copy to, on this machine; Lantage's copies are on the same disk
 }
 
 // sync measures synced client roots.
-func (b *bench) sync(ctx context.Context) error {
-	return b.onSyncLab(ctx, (*syncBench).first, (*syncBench).afterMerge, (*syncBench).nothingChanged, (*syncBench).walk)
-}
-
-// onSyncLab makes the lab for it, and measures there.
-func (b *bench) onSyncLab(ctx context.Context, measures ...func(*syncBench, context.Context) error) (err error) {
+func (b *bench) sync(ctx context.Context) (err error) {
 	l, err := lab.New(ctx, lab.Options{Binary: b.binary, Hosts: []lab.HostSpec{
 		{Name: "laptop"}, {Name: "desk", Foreign: true},
 	}})
@@ -50,8 +44,8 @@ func (b *bench) onSyncLab(ctx context.Context, measures ...func(*syncBench, cont
 			s.daemon.stop()
 		}
 	}()
-	for _, measure := range measures {
-		if err := measure(s, ctx); err != nil {
+	for _, measure := range []func(context.Context) error{s.first, s.afterMerge, s.nothingChanged, s.walk} {
+		if err := measure(ctx); err != nil {
 			return err
 		}
 	}
@@ -109,7 +103,14 @@ func (s *syncBench) first(ctx context.Context) error {
 // copyBy makes one copy from nothing, with all that was written before on the disk already.
 func (s *syncBench) copyBy(ctx context.Context, way string) (time.Duration, error) {
 	if way == "lantage" {
-		sent, err := s.firstSync(ctx)
+		if err := s.freshBuilder(ctx); err != nil {
+			return 0, err
+		}
+		syscall.Sync()
+		sent, err := s.lantageSync(ctx)
+		if err == nil && sent.bytes == 0 {
+			err = fmt.Errorf("the daemon received nothing; it said:\n%s", s.daemon)
+		}
 		return sent.took, err
 	}
 	if err := errors.Join(os.RemoveAll(s.copy), os.Mkdir(s.copy, 0o755)); err != nil {
@@ -138,9 +139,6 @@ type synced struct {
 	took  time.Duration
 	bytes int64 // of files, sent
 	peak  int   // resident, KiB
-
-	daemonCPU, clientCPU time.Duration
-	busy                 float64 // the share of the machine's cores
 }
 
 // What the daemon says when it has a new copy, and when a job's root is there.
@@ -149,21 +147,8 @@ var (
 	jobRootSaid = regexp.MustCompile(`msg="job root is ready".* took=(\S+)`)
 )
 
-// firstSync is a `lantage sync` from nothing. The flags are for both ends.
-func (s *syncBench) firstSync(ctx context.Context, flags ...string) (synced, error) {
-	if err := s.freshBuilder(ctx, flags...); err != nil {
-		return synced{}, err
-	}
-	syscall.Sync()
-	did, err := s.lantageSync(ctx)
-	if err == nil && did.bytes == 0 {
-		err = fmt.Errorf("the daemon received nothing; it said:\n%s", s.daemon)
-	}
-	return did, err
-}
-
 // freshBuilder starts a daemon that has nothing, and has the client forget all that it knows.
-func (s *syncBench) freshBuilder(ctx context.Context, flags ...string) (err error) {
+func (s *syncBench) freshBuilder(ctx context.Context) (err error) {
 	if s.daemon != nil {
 		s.daemon.stop()
 	}
@@ -172,9 +157,7 @@ func (s *syncBench) freshBuilder(ctx context.Context, flags ...string) (err erro
 			return err
 		}
 	}
-	s.flags = flags
-	args := slices.Concat([]string{"lantage"}, flags, []string{"serve", "--bases=client"})
-	if s.daemon, err = start(ctx, s.desk, args...); err != nil {
+	if s.daemon, err = start(ctx, s.desk, "lantage", "serve", "--bases=client"); err != nil {
 		return err
 	}
 	return s.daemon.await(ctx, "advertising", 1)
@@ -182,22 +165,19 @@ func (s *syncBench) freshBuilder(ctx context.Context, flags ...string) (err erro
 
 // lantage is a command line of the client's, with the builder named: finding it is measured elsewhere.
 func (s *syncBench) lantage(args ...string) []string {
-	return slices.Concat([]string{"lantage", "--no-fallback", "--builder", s.desk.IP()}, s.flags, args)
+	return append([]string{"lantage", "--no-fallback", "--builder", s.desk.IP()}, args...)
 }
 
 // lantageSync is one `lantage sync`.
 func (s *syncBench) lantageSync(ctx context.Context, flags ...string) (did synced, err error) {
-	before, cpu, then := s.received(), s.daemon.cpuNow(), coresNow()
+	before := s.received()
 	began := time.Now()
 	p, err := start(ctx, s.laptop, s.lantage(append([]string{"sync"}, flags...)...)...)
 	if err != nil {
 		return did, err
 	}
 	err = p.wait()
-	return synced{
-		took: time.Since(began), bytes: s.received() - before, peak: p.peak,
-		daemonCPU: s.daemon.cpuNow() - cpu, clientCPU: p.cpu, busy: coresNow().since(then),
-	}, err
+	return synced{took: time.Since(began), bytes: s.received() - before, peak: p.peak}, err
 }
 
 // received is how many bytes of files' contents the daemon has taken so far.
