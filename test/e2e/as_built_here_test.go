@@ -142,7 +142,6 @@ var notExact = map[string]string{
 	"lab-apps/facts":    "notes down what is hidden in a build root, as TestClientBase wants it",
 	"lab-apps/fetched":  "its source is nowhere",
 	"lab-apps/newline":  "can be packaged, but not merged",
-	"lab-apps/probe":    "notes down what a build root does not let it do, as TestBuildRoot wants it",
 	"lab-five/p3":       "does not compile",
 }
 

@@ -31,6 +31,9 @@ type attempt struct {
 	alone  string                              // a job of its own, ended by this limit
 }
 
+// secret is what no job may read. The attempts look for it.
+const secret = "LAB-SECRET\n"
+
 // outside is a file that exists on the builder, for those that get out.
 const outside = "/var/lib/lantage/id"
 
@@ -67,9 +70,10 @@ var attempts = []attempt{
 	},
 	{
 		what: "change files of the builder", stops: "read-only, ID-mapped layers below an overlay that is thrown away",
-		script: `for f in /usr/lab-attack /etc/lab-attack /var/db/pkg/lab-attack /opt/lab-attack; do echo here > "${f}"; done; chmod 0777 /usr/bin/env; exit 1`,
+		script: `for f in /usr/lab-attack /etc/lab-attack /var/db/pkg/lab-attack /opt/lab-attack /boot/lab-attack; do echo here > "${f}"; done
+			chmod 0777 /usr/bin/env; echo lab-attack >> /var/db/repos/lab/profiles/categories; exit 1`,
 		after: func(t *testing.T, tower *lab.Host) {
-			for _, path := range []string{"/usr/lab-attack", "/etc/lab-attack", "/var/db/pkg/lab-attack", "/opt/lab-attack"} {
+			for _, path := range []string{"/usr/lab-attack", "/etc/lab-attack", "/var/db/pkg/lab-attack", "/opt/lab-attack", "/boot/lab-attack"} {
 				if _, err := os.Lstat(tower.Path(path)); err == nil {
 					t.Errorf("the job wrote %s on the builder", path)
 				}
@@ -77,6 +81,7 @@ var attempts = []attempt{
 			if fi, err := os.Stat(tower.Path("/usr/bin/env")); err != nil || fi.Mode().Perm() == 0o777 {
 				t.Errorf("the job changed /usr/bin/env on the builder: %v, %v", fi.Mode(), err)
 			}
+			in(t, tower, nil, "cat", "/var/db/repos/lab/profiles/categories").ok(t).saysNot(t, "lab-attack")
 		},
 	},
 	{
@@ -203,7 +208,7 @@ const attackProgram = `attack() {
 		[[ -e ${file} ]] || continue
 		out=$(T=${T} timeout 60 bash "${file}" 2>&1) && echo "worked ${file##*/}: ${out:0:300}"
 	done > "${T}/attack-$1"
-	echo "ended $(id -u)" >> "${T}/attack-$1"
+	echo "ended $(id -u), root is $(awk '{ print $2 }' /proc/self/uid_map)" >> "${T}/attack-$1"
 }
 `
 
@@ -310,8 +315,8 @@ func TestAttacker(t *testing.T) {
 					i, _ := strconv.Atoi(m[1])
 					t.Errorf("from a %s in %s it could %s: %s", by.name, phase, attempts[i].what, m[0])
 				}
-				if !strings.HasSuffix(string(text), "ended "+user+"\n") {
-					t.Errorf("the attempts from a %s in %s did not end as user %s; they said %q", by.name, phase, user, text)
+				if _, end, _ := strings.Cut(string(text), "ended "+user+", root is "); len(end) != len("1900000000\n") || end < "19" {
+					t.Errorf("the attempts from a %s in %s did not end as user %s of those that are nobody's; they said %q", by.name, phase, user, text)
 				}
 			}
 			for _, a := range attempts {
