@@ -18,7 +18,7 @@ FUZZTIME    ?= 5000x
 # "make lint" runs all of vet; `go test` would run a part of it again.
 GOTEST := $(GO) test -vet=off
 
-.PHONY: all build test lint unit packages discovery fuzz e2e demo bench exactness lab lab-down setup base install uninstall \
+.PHONY: all build test parts lint unit packages discovery fuzz e2e demo bench exactness lab lab-down setup base install uninstall \
 	dist clean
 
 all: build
@@ -28,15 +28,16 @@ build:
 
 # ---- tests -----------------------------------------------------------------------------------------------------
 
+test: setup
+	test/lab/own-disk $(MAKE) parts
+
 # The base root is mostly downloaded: that is waited for while the other tests compute. The tests of discovery mostly wait,
 # too, but they measure times: what only computes runs beside them, and gives way.
-test: setup
+parts:
 	@test/lab/base-root >/dev/null & base=$$!; \
-	$(MAKE) packages && { \
-		log=$$(mktemp); nice -n 19 $(MAKE) lint fuzz >$$log 2>&1 & beside=$$!; \
-		$(MAKE) discovery; status=$$?; \
-		wait $$beside || status=$$?; cat $$log; rm -f $$log; \
-		test $$status = 0; }; status=$$?; \
+	log=$$(mktemp); nice -n 19 $(MAKE) packages lint fuzz >$$log 2>&1 & beside=$$!; \
+	$(MAKE) discovery; status=$$?; \
+	wait $$beside || status=$$?; cat $$log; rm -f $$log; \
 	wait $$base && test $$status = 0 && $(MAKE) e2e
 
 # The programs that the tests call.
@@ -56,10 +57,10 @@ lint:
 
 unit: packages discovery
 
-# The race detector needs cgo.
+# The race detector needs cgo. More packages at once than there are cores: some of their tests wait.
 packages:
 	@echo "== unit tests, with the race detector and the seeds of the fuzz targets"
-	CGO_ENABLED=1 $(GOTEST) -race $$($(GO) list ./... | grep -v -e /test/ -e /discovery)
+	CGO_ENABLED=1 $(GOTEST) -race -p 4 $$($(GO) list ./... | grep -v -e /test/ -e /discovery)
 
 # Go prints what these tests found only without a list of packages.
 discovery:
@@ -73,7 +74,7 @@ fuzz:
 # More at once than there are cores: much of it waits.
 e2e:
 	@echo "== end to end, with real Portage in network namespaces"
-	$(GOTEST) -timeout 20m -parallel 4 ./test/...
+	test/lab/own-disk $(GOTEST) -timeout 20m -parallel 4 ./test/...
 
 demo: base build
 	$(GO) run ./test/demo

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -241,7 +240,6 @@ func TestBuilderByWord(t *testing.T) {
 		named(t, "tower", "abcd11111111", 8), named(t, "castle", "abcd22222222", 8), named(t, "twin", "eeee11111111", 8),
 		named(t, "twin", "ffff22222222", 8), named(t, "localhost", "7777aaaaaaaa", 8),
 	}
-	m := newMachine(t)
 	for _, c := range []struct{ word, want string }{
 		{"tower", "abcd11111111"},
 		{"Tower", "abcd11111111"},
@@ -254,21 +252,24 @@ func TestBuilderByWord(t *testing.T) {
 		{"fff", "no builder found that is called fff"},
 		{"localhost", "7777aaaaaaaa"},
 	} {
-		var out buffer
-		e := m.emerge("", &out, "lab/b")
-		e.Builder, e.network = c.word, lanOf(lan...)
-		b, err := e.findBuilder(t.Context(), &system{chost: testCHOST})
-		got := ""
-		if err == nil {
-			got = b.hello.ID
-			b.conn.Close()
-		} else {
-			got = err.Error()
-		}
-		if !strings.Contains(got, c.want) {
-			t.Errorf("--builder=%s: %s, want %s", c.word, got, c.want)
-		}
-		_ = os.Remove(m.path("cache/builders.json"))
+		t.Run(c.word, func(t *testing.T) {
+			t.Parallel() // it mostly waits
+			m := newMachine(t)
+			var out buffer
+			e := m.emerge("", &out, "lab/b")
+			e.Builder, e.network = c.word, lanOf(lan...)
+			b, err := e.findBuilder(t.Context(), &system{chost: testCHOST})
+			got := ""
+			if err == nil {
+				got = b.hello.ID
+				b.conn.Close()
+			} else {
+				got = err.Error()
+			}
+			if !strings.Contains(got, c.want) {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
 	}
 }
 

@@ -152,6 +152,7 @@ func TestDistrusted(t *testing.T) {
 		"odd":     {now, "a'b c", trust.Revoked, []string{`lantage trust allow 'a'\''b c'`}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			b := secure(t, "tower", "0123456789abcdef", 8, now)
 			m := newMachine(t)
 			m.set(c.held, c.name, c.as)
@@ -197,6 +198,7 @@ func TestImpostor(t *testing.T) {
 	} {
 		for how, accept := range map[string]bool{"--accept-new": true, "asking": false} {
 			t.Run(name+", "+how, func(t *testing.T) {
+				t.Parallel() // it mostly waits
 				good := secure(t, "tower", id, 2, tower)
 				bad := secure(t, c.says.Name, c.says.ID, 64, mallory)
 				m := newMachine(t)
@@ -483,6 +485,7 @@ func TestPair(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			m := newMachine(t)
 			var out buffer
 			p := &Pair{Code: c.code, Version: "1", Environ: []string{"HOME=" + m.dir}, Stdin: strings.NewReader(c.input), Stdout: &out}

@@ -121,7 +121,7 @@ func TestOverlay(t *testing.T) {
 	if dist != "make dist" || !ok {
 		t.Fatalf("the first step is not make dist and the copying of what it makes: %s", steps[0])
 	}
-	machine(t, src, "make", "dist")
+	machine(t, src, "env", "XZ_OPT=-0", "make", "dist")
 	from, to, _ := strings.Cut(rest, " ")
 	machine(t, src, "cp", from, desk.Path(to))
 	machine(t, src, "cp", "-r", "portage", desk.Path("/root/portage"))

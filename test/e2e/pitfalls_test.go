@@ -167,7 +167,7 @@ func TestLittleRoom(t *testing.T) {
 	in(t, tower, nil, "mkdir", "-p", "/var/lib/lantage").ok(t)
 	in(t, tower, nil, "mount", "-t", "tmpfs", "-o", "size=600m,mode=755", "tmpfs", "/var/lib/lantage").ok(t)
 	serve(t, tower)
-	put(t, lappy, "/etc/portage/env/nap", "LAB_SLEEP=10\n")
+	put(t, lappy, "/etc/portage/env/nap", "LAB_SLEEP=6\n")
 	put(t, lappy, "/etc/portage/package.env", "lab-apps/sleeper nap\n")
 	r := start(t, lappy, "emerge", "-1", "lab-apps/sleeper", "lab-five/p1")
 	eventually(t, time.Minute, "emerge runs on the builder", func() bool {

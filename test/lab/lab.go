@@ -19,6 +19,7 @@ package lab
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,7 +62,7 @@ type HostSpec struct {
 // Options say what a lab is to be like.
 type Options struct {
 	Hosts   []HostSpec // at least one, at most 200
-	Dir     string     // holds the lab's own directory: on a real file system; default: the cache
+	Dir     string     // holds the lab's own directory: on a real file system; default: $LANTAGE_LAB_DIR, else the cache
 	RepoDir string     // ebuild repository, of which each host has a copy; default: testdata/repos/lab
 	Binary  string     // program for /usr/local/bin/lantage, with the link lantaged; default: none
 }
@@ -113,7 +114,7 @@ func newSpec(ctx context.Context, o Options) (s labSpec, err error) {
 		}
 		s.Hosts = append(s.Hosts, hostSpec{HostSpec: h, Number: i + 1})
 	}
-	s.Parent, s.Repo, s.Binary = o.Dir, o.RepoDir, o.Binary
+	s.Parent, s.Repo, s.Binary = cmp.Or(o.Dir, os.Getenv("LANTAGE_LAB_DIR")), o.RepoDir, o.Binary
 	if s.Parent == "" {
 		if s.Parent, err = Cache(); err != nil {
 			return s, err
