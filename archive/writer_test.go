@@ -277,9 +277,9 @@ func (f *failing) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Writer and Reader together hold a few MiB however much passes through: 40 MiB of noise and of text.
+// Writer and Reader together hold a few MiB however much passes through: 24 MiB of noise and of text.
 func TestMemory(t *testing.T) {
-	const size, most = 40 << 20, 16 << 20
+	const size, most = 24 << 20, 12 << 20
 	for level, data := range map[Level][]byte{ForBinpkgs: incompressible(4 << 20), ForText: ownSource(t)} {
 		pr, pw := io.Pipe()
 		go func() {
@@ -295,7 +295,7 @@ func TestMemory(t *testing.T) {
 		_, err := r.Next()
 		must(t, err)
 		for err == nil {
-			_, err = io.CopyN(io.Discard, r, 5<<20)
+			_, err = io.CopyN(io.Discard, r, 3<<20)
 			runtime.GC() // what is not in use does not count, and how much of it there is depends on what ran before
 			runtime.ReadMemStats(&mem)
 			peak = max(peak, mem.HeapInuse)
