@@ -13,7 +13,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 
 GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZTIME    ?= 5000x
+FUZZTIME    ?= 2000x
 
 # "make lint" runs all of vet; `go test` would run a part of it again.
 GOTEST := $(GO) test -vet=off

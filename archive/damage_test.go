@@ -122,7 +122,7 @@ func TestLimits(t *testing.T) {
 		next   func() entry
 	}{
 		{"entries", Limits{Entries: 20_000}, func() entry { return next("") }},
-		{"bytes in all", Limits{Bytes: 50 << 20}, func() entry { return next(zeros) }},
+		{"bytes in all", Limits{Bytes: 10 << 20}, func() entry { return next(zeros) }},
 		{"bytes of content", Limits{EntryBytes: 1<<20 - 1}, func() entry { return file("f", zeros) }},
 		{"bytes in a name", Limits{NameBytes: 3}, func() entry { return file("long", "") }},
 		{"bytes in a name", Limits{NameBytes: 3}, func() entry { return link(tar.TypeSymlink, "s", "long") }},

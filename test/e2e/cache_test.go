@@ -42,7 +42,6 @@ func TestCache(t *testing.T) {
 		}
 	}
 	builds(t, lappy, 1, 0)
-	builds(t, lappy, 0, 1)
 	t.Run("another client", func(t *testing.T) { builds(t, twin, 0, 1) })
 	t.Run("other CFLAGS", func(t *testing.T) {
 		addTo(t, twin, "/etc/portage/make.conf", "CFLAGS=\"-O1 -DMARK=two\"\n")

@@ -1,10 +1,8 @@
 package e2e
 
 import (
-	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -84,42 +82,22 @@ func TestPitfalls(t *testing.T) {
 		in(t, lappy, nil, "lab-p5").ok(t)
 	})
 
-	t.Run("make.profile", func(t *testing.T) { profiles(t, lappy, conf) })
+	t.Run("make.profile", func(t *testing.T) { absoluteProfile(t, lappy) })
 	t.Run("stale binary package", func(t *testing.T) { stale(t, lappy, conf) })
 	t.Run("much output", func(t *testing.T) { muchOutput(t, lappy) })
 }
 
-// profiles has the same package built with each form of make.profile: only the link that was there first is relative.
-func profiles(t *testing.T, lappy *lab.Host, conf func(*testing.T, string)) {
+// absoluteProfile has make.profile be an absolute link. The lab's is a relative one, and TestHostBase has a directory.
+func absoluteProfile(t *testing.T, lappy *lab.Host) {
 	profile := lappy.Path("/etc/portage/make.profile")
-	const dir = "/var/db/repos/lab/profiles/default"
-	forms := []struct {
-		name string
-		make func() error
-	}{
-		{"absolute link", func() error { return os.Symlink(dir, profile) }},
-		{"relative link", func() error { return os.Symlink("../.."+dir, profile) }},
-		{"directory", func() error {
-			if err := os.Mkdir(profile, 0o755); err != nil {
-				return err
-			}
-			return os.WriteFile(filepath.Join(profile, "parent"), []byte("lab:default\n"), 0o644)
-		}},
+	if err := os.RemoveAll(profile); err != nil {
+		t.Fatal(err)
 	}
-	for _, f := range forms {
-		t.Run(f.name, func(t *testing.T) {
-			if err := os.RemoveAll(profile); err != nil {
-				t.Fatal(err)
-			}
-			if err := f.make(); err != nil {
-				t.Fatal(err)
-			}
-			// A value of its own, so that the builder cannot answer with what it has built before.
-			conf(t, fmt.Sprintf("CFLAGS=\"-O1 -DFORM=%s\"\n", strings.Fields(f.name)[0]))
-			lantage(t, lappy, "--ignore-revisions", "emerge", "-1", "lab-tools/gen").ok(t).
-				says(t, "lab-tools/gen-1 built in", "Completed (1 of 1) lab-tools/gen-1")
-		})
+	if err := os.Symlink("/var/db/repos/lab/profiles/default", profile); err != nil {
+		t.Fatal(err)
 	}
+	lantage(t, lappy, "--ignore-revisions", "emerge", "-1", "lab-tools/gen").ok(t).
+		says(t, "lab-tools/gen-1 built in", "Completed (1 of 1) lab-tools/gen-1")
 }
 
 // stale has a binary package of another USE lie in the client's PKGDIR, made later than what the builder sends from its cache,

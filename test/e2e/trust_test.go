@@ -110,9 +110,9 @@ func TestMeeting(t *testing.T) {
 			t.Errorf("exit status %d; it said:\n%s", res.code, res.out)
 		}
 		eventually(t, time.Minute, "the job has ended", func() bool { return !sleepers(t, tower) })
-		lantage(t, lappy, "--no-fallback", "emerge", "-1", "lab-five/p4").is(t, 4).says(t, "its owner has revoked")
+		lantage(t, lappy, "--no-fallback", "emerge", "-B", "lab-five/p2").is(t, 4).says(t, "its owner has revoked")
 		lantage(t, tower, "trust", "allow", "lappy").ok(t)
-		lantage(t, lappy, "--no-fallback", "emerge", "-B", "lab-five/p4").ok(t)
+		lantage(t, lappy, "--no-fallback", "emerge", "-B", "lab-five/p2").ok(t)
 	})
 }
 
