@@ -34,7 +34,7 @@ test: setup
 # The base root is mostly downloaded: that is waited for while the other tests compute. The tests of discovery mostly wait,
 # too, but they measure times: what only computes runs beside them, and gives way.
 parts:
-	@test/lab/base-root >/dev/null & base=$$!; \
+	@nice -n 19 test/lab/base-root >/dev/null & base=$$!; \
 	log=$$(mktemp); nice -n 19 $(MAKE) packages lint fuzz >$$log 2>&1 & beside=$$!; \
 	$(MAKE) discovery; status=$$?; \
 	wait $$beside || status=$$?; cat $$log; rm -f $$log; \
