@@ -83,11 +83,16 @@ func (m *Manager) List() error {
 	return w.Flush()
 }
 
-// Set puts a peer of the books into a state.
+// Set puts a peer of the books into a state. One that was only seen is trusted by its fingerprint alone: its name is what it says
+// itself.
 func (m *Manager) Set(ctx context.Context, word string, state State) error {
 	side, p, err := m.find(word)
 	if err != nil {
 		return err
+	}
+	if p.State == Seen && state == Trusted && !strings.HasPrefix(word, keyPrefix) {
+		return fmt.Errorf("the %s %s came by itself, and anybody may call itself so; if lantage trust list shows the key %v on that machine: "+
+			"lantage trust allow %[3]v", side.Kind, p.Name, p.Key)
 	}
 	if p.State == state {
 		fmt.Fprintf(m.Stdout, "The %s %s (%v) is %s already.\n", side.Kind, p.Name, p.Key, state)
