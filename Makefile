@@ -34,8 +34,8 @@ test: setup
 # The base root is mostly downloaded: that is waited for while the other tests compute. The tests of discovery mostly wait,
 # too, but they measure times: what only computes runs beside them, and gives way.
 parts:
-	@nice -n 19 test/lab/base-root >/dev/null & base=$$!; \
-	log=$$(mktemp); nice -n 19 $(MAKE) packages lint fuzz >$$log 2>&1 & beside=$$!; \
+	@chrt --idle 0 test/lab/base-root >/dev/null & base=$$!; \
+	log=$$(mktemp); chrt --idle 0 $(MAKE) packages lint fuzz >$$log 2>&1 & beside=$$!; \
 	$(MAKE) discovery; status=$$?; \
 	wait $$beside || status=$$?; cat $$log; rm -f $$log; \
 	wait $$base && test $$status = 0 && $(MAKE) e2e

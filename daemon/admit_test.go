@@ -284,7 +284,7 @@ func TestNotAdmitted(t *testing.T) {
 	laptop := someone(t)
 	r.as(laptop).send(wire.TypeAttach, wire.Attach{ID: jobOf(1).ID})
 	r.log.await(t, "paired machines only")
-	r.manage(func(m *trust.Manager) error { return m.Set(t.Context(), "laptop", trust.Trusted) })
+	r.manage(func(m *trust.Manager) error { return m.Set(t.Context(), laptop.Key.String(), trust.Trusted) })
 	r.as(laptop).submit(jobOf(1, "a/one-1"))
 	r.next().finish(build.StateSkipped)
 }
