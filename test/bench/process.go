@@ -3,19 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"lantage/test/lab"
 )
@@ -155,51 +150,6 @@ func (c cores) since(then cores) float64 {
 		return 0
 	}
 	return 1 - float64(c.idle-then.idle)/float64(all)
-}
-
-// endCores are the cores that the two ends of a transfer may use.
-type endCores struct{ daemon, client unix.CPUSet }
-
-// allCores are all that there are, for both ends.
-func allCores() (c endCores, err error) {
-	err = unix.SchedGetaffinity(0, &c.daemon)
-	c.client = c.daemon
-	return c, err
-}
-
-// apart has one core for each end, as if it were another machine. It fails where there is one alone.
-func (c endCores) apart() (one endCores, err error) {
-	left := []*unix.CPUSet{&one.daemon, &one.client}
-	for cpu := 0; len(left) > 0; cpu++ {
-		if cpu == 8*int(unsafe.Sizeof(c.daemon)) {
-			return one, errors.New("two ends on a core of their own need two cores")
-		}
-		if c.daemon.IsSet(cpu) {
-			left[0].Set(cpu)
-			left = left[1:]
-		}
-	}
-	return one, nil
-}
-
-// keepOn keeps the process, without its children, on these cores.
-func (p *process) keepOn(cores unix.CPUSet) error {
-	for before := -1; ; { // a thread that is new takes after its maker
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", p.pid))
-		if err != nil || len(threads) == before {
-			return err
-		}
-		before = len(threads)
-		for _, thread := range threads {
-			tid, err := strconv.Atoi(filepath.Base(thread))
-			if err == nil {
-				err = unix.SchedSetaffinity(tid, &cores)
-			}
-			if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended
-				return err
-			}
-		}
-	}
 }
 
 // forget begins a new peak (proc_pid_clear_refs(5)).

@@ -71,12 +71,10 @@ func (b *bench) transfers(ctx context.Context) error {
 	return nil
 }
 
-// serving is a daemon on tower, the flags with which a client takes it and no other, and the cores of both while they transfer,
-// if they are to have some of their own.
+// serving is a daemon on tower, and the flags with which a client takes it and no other.
 type serving struct {
 	daemon *process
 	flags  []string
-	cores  *endCores
 }
 
 // fetched is a `lantage emerge --buildpkgonly` that has ended well.
@@ -128,9 +126,6 @@ func (b *bench) fetchAtOnce(ctx context.Context, from serving, pkgs []string) (f
 		return f, err
 	}
 	err = from.daemon.await(ctx, ended, before+1)
-	if from.cores != nil && err == nil {
-		err = errors.Join(from.daemon.keepOn(from.cores.daemon), p.keepOn(from.cores.client))
-	}
 	// After so long a silence it may have to connect anew first; then its first result begins anew as well.
 	f.clientCPU, f.daemonCPU = p.cpuNow(), from.daemon.cpuNow()
 	cores := coresNow()
