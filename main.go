@@ -127,7 +127,7 @@ type trustCmd struct {
 type trustListCmd struct{}
 
 type trustAllowCmd struct {
-	Peer string `arg:"" help:"Its name, or its fingerprint, or the beginning of that."`
+	Peer string `arg:"" help:"Its name, or its fingerprint, or the beginning of that; of a client that was only seen SHA256:… and no name."`
 }
 
 type trustRevokeCmd struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -48,12 +49,12 @@ func (b *bench) tls(ctx context.Context) error {
 	if err := b.compareTLS(ctx, what+", no limit", plain); err != nil {
 		return err
 	}
-	const limit = "tc qdisc %s dev $(ip -o -4 route get %s | sed 's/.* dev \\([^ ]*\\).*/\\1/') root tbf rate 2500mbit burst 4mb latency 50ms"
-	if _, _, err := on(ctx, b.tower, "sh", "-c", fmt.Sprintf(limit, "add", b.store.IP())); err != nil {
+	limit := strings.Fields("dev eth0 root tbf rate 2500mbit burst 4mb latency 50ms")
+	if _, _, err := on(ctx, b.tower, append([]string{"tc", "qdisc", "add"}, limit...)...); err != nil {
 		return err
 	}
 	err = b.compareTLS(ctx, what+", 2.5 Gbit/s", plain)
-	_, _, delErr := on(context.WithoutCancel(ctx), b.tower, "sh", "-c", fmt.Sprintf(limit, "del", b.store.IP()))
+	_, _, delErr := on(context.WithoutCancel(ctx), b.tower, append([]string{"tc", "qdisc", "del"}, limit...)...)
 	return errors.Join(err, delErr)
 }
 
