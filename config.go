@@ -40,7 +40,8 @@ func readSettings(r io.Reader) (kong.Resolver, error) {
 	return s, err
 }
 
-// Validate refuses keys that no flag has: a key that is silently without effect is a trap.
+// Validate refuses keys that no flag has: a key that is silently without effect is a trap. So is one that turns each run of a
+// command into another act, such as show-inputs: flags like that have the tag "act".
 func (s settings) Validate(app *kong.Application) error {
 	if err := checkKeys(s.values, "", app.Node); err != nil {
 		return fmt.Errorf("%s: %w", s.file, err)
@@ -50,9 +51,12 @@ func (s settings) Validate(app *kong.Application) error {
 
 func checkKeys(values map[string]any, table string, node *kong.Node) error {
 	tables := map[string]*kong.Node{}
-	var known []string
+	var known, acts []string
 	for _, f := range node.Flags {
-		if f.Name != "help" {
+		switch {
+		case f.Tag.Has("act"):
+			acts = append(acts, f.Name)
+		case f.Name != "help":
 			known = append(known, f.Name)
 		}
 	}
@@ -69,6 +73,8 @@ func checkKeys(values map[string]any, table string, node *kong.Node) error {
 			if err := checkKeys(inner, key, tables[key]); err != nil {
 				return err
 			}
+		case !isTable && slices.Contains(acts, key):
+			return fmt.Errorf("%q would have every run do that; it can only be said on the command line", key)
 		default:
 			for name := range tables {
 				known = append(known, "["+name+"]")

@@ -29,6 +29,8 @@ func TestConfigFile(t *testing.T) {
 		{file: "bilders = ['tower']", want: `unknown key "bilders"; there are`},
 		{file: "[serve]\nbuilders = ['tower']", want: `unknown key "builders" in [serve]; there are`},
 		{file: "[bilders]\n", want: `unknown key "bilders"`},
+		{file: "show-inputs = true", want: `"show-inputs" would have every run do that`},
+		{file: "[sync]\nforget = true", want: `"forget" would have every run do that`},
 		{file: "builders = ['tower'\n", want: "line 1"},
 		{file: "[serve]\nmax-jobs = 'x'", want: "--max-jobs"},
 	} {

@@ -46,7 +46,7 @@ type cli struct {
 	IgnoreCPU  bool     `name:"ignore-cpu" help:"Take builders whose CPU cannot run what this machine's flags ask for, too: for those who know better."`
 	Plain      bool     `help:"Do not encrypt, neither here nor on the builder (lantage serve --plain): for links that are private already."`
 	AcceptNew  bool     `env:"LANTAGE_ACCEPT_NEW" help:"Use a builder that was never met without a question. One whose key has changed is refused all the same."`
-	ShowInputs bool     `help:"Show what would leave this machine for a builder, with what stays and why, and send nothing. It may follow the word emerge, too."`
+	ShowInputs bool     `act:"" help:"Show what would leave this machine for a builder, with what stays and why, and send nothing. It may follow the word emerge, too."`
 	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
 
 	IgnoreRevisions bool `help:"Build on a builder's own base also where its ebuild repositories are in another state than this machine's."`
@@ -97,7 +97,7 @@ type listBuildersCmd struct {
 
 type syncCmd struct {
 	Full   bool `help:"Look at every file, also where nothing seems to have changed."`
-	Forget bool `help:"Have the builder remove its copy."`
+	Forget bool `act:"" help:"Have the builder remove its copy."`
 }
 
 type verifyCmd struct {
@@ -110,8 +110,8 @@ type gcCmd struct {
 	Contents time.Duration `default:"${keepContents}" placeholder:"TIME" help:"How long files stay that are in no root any more (${default})."`
 	Unused   time.Duration `default:"${keepUnused}" placeholder:"TIME" help:"How long copies, PKGDIRs and distfiles stay that nobody uses (${default})."`
 	MaxSize  int64         `placeholder:"MIB" help:"What the copies may take; those of the clients that did not come for longest go."`
-	Forget   string        `placeholder:"CLIENT" help:"Remove the copy of this client alone."`
-	DryRun   bool          `short:"n" help:"Only say what would go."`
+	Forget   string        `act:"" placeholder:"CLIENT" help:"Remove the copy of this client alone."`
+	DryRun   bool          `act:"" short:"n" help:"Only say what would go."`
 }
 
 type trustCmd struct {

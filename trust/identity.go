@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -26,7 +27,7 @@ type Identity struct {
 }
 
 // LoadIdentity reads the private key in a state directory (PKCS #8 in PEM, RFC 7468 section 10), or makes one on first use. A
-// file that others may read is an error: the key may be somebody else's by now.
+// file that others may read, or that is another user's, is an error: the key may be somebody else's by now.
 func LoadIdentity(dir string) (*Identity, error) {
 	id, err := ReadIdentity(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -94,6 +95,10 @@ func readPrivate(file string) (ed25519.PrivateKey, error) {
 	if fi.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("others may read %s (%v); if it was so for a moment only, chmod 600 %[1]s, or else remove it: "+
 			"a new one is made, and the other machines have to be told to forget this one", file, fi.Mode().Perm())
+	}
+	if owner := fi.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
+		return nil, fmt.Errorf("%s belongs to the user with ID %d, who may have read and written it; remove it: a new one is made, "+
+			"and the other machines have to be told to forget this one", file, owner)
 	}
 	b := make([]byte, 4096)
 	n, err := f.Read(b)

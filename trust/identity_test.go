@@ -212,6 +212,22 @@ func TestBadIdentity(t *testing.T) {
 	}
 }
 
+// A key that is another user's is as good as known to that user. Root alone can give files away.
+func TestForeignIdentity(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, as the suite has it")
+	}
+	dir := t.TempDir()
+	if _, err := LoadIdentity(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(filepath.Join(dir, IdentityFile), 1, -1); err != nil {
+		t.Fatal(err)
+	}
+	_, err := LoadIdentity(dir)
+	wantContains(t, err, "this machine's identity", "belongs to the user with ID 1", "remove it")
+}
+
 func TestIdentityNowhere(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
