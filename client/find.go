@@ -105,18 +105,22 @@ func (w *Where) choose(suitable []sighting, known *cache) (*builder, string, err
 		}
 	}
 	var list []*builder
+	met := 0 // how many of them are known by their keys
 	for _, s := range suitable {
 		list = append(list, s.builder)
+		met += btoi(s.known)
 	}
 	best := pick(list)
 	switch {
+	case len(list) > 1 && met == 1: // which comes before any other one
+		return best, fmt.Sprintf("the one of %d that is known", len(list)), nil
 	case len(list) > 1 && !freeSlot(best.hello):
 		return best, fmt.Sprintf("the shortest wait of %d", len(list)), nil
 	case len(list) > 1:
 		return best, fmt.Sprintf("the freest of %d", len(list)), nil
 	case len(w.hosts()) == 1:
 		return best, "it was named", nil
-	case known.only(best.hello.ID) && slices.Contains(suitable[0].ways, byCache):
+	case best.known && known.only(best.hello.ID) && slices.Contains(suitable[0].ways, byCache):
 		return best, "the one that is known", nil
 	}
 	return best, "the only one that answered", nil

@@ -56,6 +56,33 @@ func hostsFile(_ context.Context, _, name string) ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 }
 
+// TestWhyThisOne: the reason that is given for a builder is the one that counted.
+func TestWhyThisOne(t *testing.T) {
+	tower := func(id string, known bool, jobs, waiting int, ways ...string) sighting {
+		return sighting{builder: &builder{hello: wire.Hello{Name: "tower", ID: id, Jobs: jobs, Waiting: waiting, JobLimit: 1}, known: known}, ways: ways}
+	}
+	remembered := &cache{entries: []cached{{ID: "one"}}}
+	for _, c := range []struct {
+		where    Where
+		suitable []sighting
+		cache    *cache
+		want     string
+	}{
+		{Where{}, []sighting{tower("one", true, 0, 0, byCache)}, remembered, "the one that is known"},
+		{Where{}, []sighting{tower("one", false, 0, 0, byCache)}, remembered, "the only one that answered"}, // its address is, its key is not
+		{Where{}, []sighting{tower("one", true, 0, 0)}, remembered, "the only one that answered"},
+		{Where{}, []sighting{tower("two", true, 0, 0, byCache)}, remembered, "the only one that answered"},
+		{Where{}, []sighting{tower("one", true, 0, 0), tower("two", true, 0, 0)}, remembered, "the freest of 2"},
+		{Where{}, []sighting{tower("one", true, 1, 0), tower("two", true, 1, 3)}, remembered, "the shortest wait of 2"},
+		{Where{}, []sighting{tower("one", false, 0, 0), tower("two", true, 1, 3)}, remembered, "the one of 2 that is known"},
+		{Where{Host: "192.0.2.1"}, []sighting{tower("one", false, 0, 0)}, remembered, "it was named"},
+	} {
+		if _, why, err := c.where.choose(c.suitable, c.cache); why != c.want || err != nil {
+			t.Errorf("%v: %q, %v; want %q", c.suitable, why, err, c.want)
+		}
+	}
+}
+
 func (m *machine) remember(builders ...*fakeBuilder) {
 	var entries []cached
 	for _, b := range builders {
