@@ -141,7 +141,7 @@ func TestBuilderLacksFeatures(t *testing.T) {
 func TestNextBuilderCanRunIt(t *testing.T) {
 	m := newMachine(t)
 	m.write("bin/x86_64-pc-linux-gnu-gcc", "#!/bin/sh\ncase \"$*\" in *-dM*) echo '#define __AVX512F__ 1';; esac\n")
-	m.write("bin/portageq", strings.Replace(fakePortageq, "exit 1", "[ $1 = envvar ] && echo CFLAGS=-mavx512f\nexit 1", 1))
+	m.write("bin/python3", strings.Replace(fakePython, "printf", `vars="$vars, \"CFLAGS\": \"-mavx512f\""; printf`, 1))
 	old := wire.Hello{Name: "old", ID: "1111111111111111", CHOST: testCHOST, Cores: 64, JobLimit: 1, Features: []string{"sse2"}}
 	first := newBuilderSaying(t, old, func(d *dialog) { d.drain() }, func(d *dialog) { d.drain() })
 	second := newBuilderSaying(t, wire.Hello{

@@ -17,7 +17,9 @@ type Doctor struct {
 // Run tells what it finds: a grade, a sentence, and, of what is wrong, the command that mends it.
 func (d *Doctor) Run(ctx context.Context, tell trust.Tell) {
 	t := &tools{environ: d.Environ}
-	if sys, err := querySystem(ctx, t); err != nil {
+	sys, err := querySystem(ctx, t)
+	t.end() // there is no plan
+	if err != nil {
 		tell(trust.Warn, fmt.Sprintf("Portage does not answer, so this machine can be no client: %v", err), "emerge --info")
 	} else {
 		tell(trust.Pass, fmt.Sprintf("Portage answers; packages are built for %s, and binary packages lie in %s", sys.chost, sys.pkgdir), "")

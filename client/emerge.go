@@ -63,6 +63,7 @@ func (e *Emerge) Run(ctx context.Context) error {
 
 func (e *Emerge) run(ctx context.Context) error {
 	t := &tools{environ: e.Environ, stdin: e.Stdin, stdout: e.Stdout, stderr: e.Stderr, onlyShow: e.ShowInputs}
+	defer t.end()
 	if _, local := gentoo.ParseArgs(e.Args).Local(); local {
 		return t.replace(ctx, "emerge", e.Args)
 	}
@@ -136,7 +137,9 @@ func (e *Emerge) divide(ctx context.Context, t *tools, sys *system, p *plan, h *
 	if query == nil {
 		query = queryFacts
 	}
-	if p.facts, err = query(ctx, t, p.list.Builds()); err != nil {
+	p.facts, err = query(ctx, t, p.list.Builds())
+	t.end()
+	if err != nil {
 		return err
 	}
 	h.repos, h.configRoot, h.facts, h.unresolved = sys.repos, sys.configRoot, p.facts, sys.flags.unresolved

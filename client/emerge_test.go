@@ -60,7 +60,7 @@ func TestEmergeBuildsElsewhereAndMergesHere(t *testing.T) {
 		t.Errorf("programs that ran (-want +got):\n%s", diff)
 	}
 	if n := strings.Count(m.read("queries"), "\n"); n != 1 {
-		t.Errorf("portageq, which takes long to start, ran %d times, want 1:\n%s", n, m.read("queries"))
+		t.Errorf("Portage, which takes long to start, was asked %d times, want 1:\n%s", n, m.read("queries"))
 	}
 	wantJob := wire.Job{
 		ID: job.ID, Client: job.Client, CHOST: testCHOST, Env: []string{"USE=x"}, Identity: strings.TrimSpace(m.read("state/identity")),

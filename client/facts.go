@@ -1,15 +1,12 @@
 package client
 
 import (
-	"cmp"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"lantage/gentoo"
@@ -40,29 +37,22 @@ type facts struct {
 const factVariables = "ASFLAGS CBUILD CFLAGS CHOST CPPFLAGS CTARGET CXXFLAGS FCFLAGS FEATURES FFLAGS GOAMD64 LDFLAGS " +
 	"LIBCFLAGS LIBCXXFLAGS RUSTFLAGS"
 
-//go:embed facts.py
-var factsScript string
-
-// queryFacts asks Portage about packages of a plan. No program of Portage's tells these things, so that it is asked in its own
-// language.
+// queryFacts asks Portage about packages of a plan.
 func queryFacts(ctx context.Context, t *tools, pkgs []gentoo.Package) (map[gentoo.CPV]facts, error) {
 	found := make(map[gentoo.CPV]facts, len(pkgs))
-	args := []string{"-c", factsScript, factVariables + " " + strings.Join(gentoo.SeenByBuilds(), " ")}
+	var names []string
 	for _, p := range pkgs {
 		if gentoo.ValidRepoName(p.Repo) && p.Root == "" {
-			args = append(args, p.CPV.String()+"::"+p.Repo)
+			names = append(names, p.CPV.String()+"::"+p.Repo)
 		}
 	}
-	out, err := portagePython(ctx, t, args)
+	lines, err := t.portage.ask(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(out) {
-		if !strings.HasPrefix(line, `{"cpv"`) {
-			continue // Portage has something to say to people
-		}
+	for _, line := range lines {
 		var f facts
-		if err := json.Unmarshal([]byte(line), &f); err != nil {
+		if err := json.Unmarshal(line, &f); err != nil {
 			return nil, fmt.Errorf("what Portage says of a package: %w", err)
 		}
 		cpv, err := gentoo.ParseCPV(f.CPV)
@@ -72,41 +62,6 @@ func queryFacts(ctx context.Context, t *tools, pkgs []gentoo.Package) (map[gento
 		found[cpv] = f
 	}
 	return found, nil
-}
-
-// noPortage is the exit status of facts.py where the Python that runs it has no Portage.
-const noPortage = 77
-
-// portagePython runs a script in the Python that has Portage: the default one, or else the newest of those that Gentoo has
-// side by side.
-func portagePython(ctx context.Context, t *tools, args []string) (string, error) {
-	others, _ := filepath.Glob("/usr/lib/python-exec/python3*/python3")
-	slices.SortFunc(others, func(a, b string) int { return comparePythons(b, a) })
-	for _, python := range append([]string{"python3"}, others...) {
-		out, err := t.capture(ctx, python, args)
-		switch {
-		case err != nil:
-			return "", fmt.Errorf("ask Portage how it would build the packages of the plan: %w", err)
-		case out.status == noPortage:
-			continue
-		case out.status != 0:
-			return "", fmt.Errorf("ask Portage how it would build the packages of the plan: it fails:\n%s",
-				strings.TrimSpace(out.stderr))
-		}
-		return out.stdout, nil
-	}
-	return "", fmt.Errorf("no Python of this machine has Portage's modules (tried python3%s)", prefixed(" and ", strings.Join(others, " ")))
-}
-
-// comparePythons orders the directories of Pythons by version: python3.9 before python3.13.
-func comparePythons(a, b string) int {
-	minor := func(path string) int {
-		_, version, _ := strings.Cut(path, "python3.")
-		version, _, _ = strings.Cut(version, "/")
-		n, _ := strconv.Atoi(strings.TrimSuffix(version, "t"))
-		return n
-	}
-	return cmp.Or(cmp.Compare(minor(a), minor(b)), -cmp.Compare(len(a), len(b))) // the plain one is newer than its kinds
 }
 
 // ownEnv are the names that files in etc/portage/env may have to be this package's own.

@@ -49,17 +49,15 @@ echo "emerge merges"
 exit $(cat "$FAKE/emerge.rc")
 `
 
-const fakePortageq = `#!/bin/sh
-echo "$*" >>"$FAKE/queries"
-case $1 in
-envvar) printf "CHOST=x86_64-pc-linux-gnu\nPKGDIR='%s'\nPORTAGE_CONFIGROOT=%s\n" "$FAKE/pkg dir" "$FAKE"
-	printf "DISTDIR='%s'\n" "$FAKE/distfiles"
-	printf "EMERGE_DEFAULT_OPTS='%s'\nUSE_EXPAND='LAB_TARGETS'\n" "$(cat "$FAKE/opts")"
-	case " $* " in *" PORTAGE_REPOSITORIES "*)
-		printf "PORTAGE_REPOSITORIES='[DEFAULT]\nmain-repo = lab\n[lab]\nlocation = %s\n'\n" "$FAKE/repo";;
-	esac;;
+// fakePython is Portage as portage.py tells of it, and nothing of packages.
+const fakePython = `#!/bin/sh
+echo "$3" >>"$FAKE/queries"
+vars="\"CHOST\": \"x86_64-pc-linux-gnu\", \"PKGDIR\": \"$FAKE/pkg dir\", \"PORTAGE_CONFIGROOT\": \"$FAKE\", \"USE_EXPAND\": \"LAB_TARGETS\""
+vars="$vars, \"DISTDIR\": \"$FAKE/distfiles\", \"EMERGE_DEFAULT_OPTS\": \"$(cat "$FAKE/opts")\""
+case " $3 " in *" PORTAGE_REPOSITORIES "*)
+	vars="$vars, \"PORTAGE_REPOSITORIES\": \"[DEFAULT]\\nmain-repo = lab\\n[lab]\\nlocation = $FAKE/repo\\n\"";;
 esac
-exit 1
+printf '%s\n' "{\"variables\": {$vars}}"
 `
 
 const fakeEmaint = `#!/bin/sh
@@ -71,7 +69,7 @@ func newMachine(t *testing.T) *machine {
 	t.Helper()
 	m := &machine{t: t, dir: t.TempDir()}
 	for name, text := range map[string]string{
-		"bin/emerge": fakeEmerge, "bin/portageq": fakePortageq, "bin/emaint": fakeEmaint,
+		"bin/emerge": fakeEmerge, "bin/python3": fakePython, "bin/emaint": fakeEmaint,
 		"pretend.out": planOf("lab/a-1", "lab/b-2"), "pretend.err": "", "pretend.rc": "0", "emerge.rc": "0",
 		"emaint.rc": "0", "usepkgonly.rc": "0", "calls": "", "queries": "", "opts": "",
 		"repo/profiles/default/eapi": "8\n", "etc/portage/make.conf": "CFLAGS=-O2\n",

@@ -169,19 +169,6 @@ func TestAsker(t *testing.T) {
 	}
 }
 
-func TestParseAssignments(t *testing.T) {
-	got, err := parseAssignments("A=plain\nB='two words'\nC='it'\"'\"'s'\nD=''\nE='two\nlines=1'\nF=\n")
-	want := map[string]string{"A": "plain", "B": "two words", "C": "it's", "D": "", "E": "two\nlines=1", "F": ""}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
-	}
-	for _, bad := range []string{"no assignment\n", "A='open\n", "\n"} {
-		if _, err := parseAssignments(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
-	}
-}
-
 func TestWorldTargets(t *testing.T) {
 	cpv := func(s string) gentoo.CPV {
 		c, err := gentoo.ParseCPV(s)

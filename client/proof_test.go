@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -284,44 +283,6 @@ func TestKeptOut(t *testing.T) {
 		t.Errorf("a damaged record: %v", err)
 	}
 	wantContains(t, said, "record cannot be read")
-}
-
-// TestFactsFromPortage: the lines of facts.py are read, whatever Portage says between them.
-func TestFactsFromPortage(t *testing.T) {
-	m := newMachine(t)
-	line, err := json.Marshal(map[string]any{"cpv": "lab/a-1", "slot": "0", "use": []string{"x"}, "distfiles": []any{
-		map[string]any{"name": "a.tar", "size": 3, "sha512": "ab", "blake2b": "cd"},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.write("facts.out", "!!! something\n"+string(line)+"\n")
-	m.write("bin/python3", "#!/bin/sh\nprintf '%s\\n' \"$4\" \"$5\" >\"$FAKE/asked\"\ncat \"$FAKE/facts.out\"\n")
-	tl := &tools{environ: []string{"PATH=" + m.path("bin"), "FAKE=" + m.dir, "PATH=" + m.path("bin") + ":/usr/bin:/bin"}}
-	list, err := gentoo.ParseMergeList("[ebuild  N     ] lab/a-1::lab 0 KiB\n[ebuild  N     ] lab/b-1 0 KiB\n" +
-		"[ebuild  N     ] lab/c-1::lab to /mnt/ 0 KiB\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := queryFacts(t.Context(), tl, list.Builds())
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := got[gentoo.CPV{Category: "lab", Name: "a", Version: "1"}]
-	if len(got) != 1 || f.Slot != "0" || !slices.Equal(f.Use, []string{"x"}) || len(f.Distfiles) != 1 || f.Distfiles[0].BLAKE2B != "cd" {
-		t.Errorf("%+v", got)
-	}
-	if asked := m.read("asked"); asked != "lab/a-1::lab\n\n" {
-		t.Errorf("asked for %q", asked)
-	}
-	m.write("bin/python3", "#!/bin/sh\nexit 77\n")
-	if _, err := queryFacts(t.Context(), tl, list.Builds()); err == nil || !strings.Contains(err.Error(), "no Python") {
-		t.Errorf("without Portage's modules: %v", err)
-	}
-	m.write("bin/python3", "#!/bin/sh\necho 'KeyError: lab' >&2\nexit 1\n")
-	if _, err := queryFacts(t.Context(), tl, list.Builds()); err == nil || !strings.Contains(err.Error(), "KeyError") {
-		t.Errorf("an error of Portage: %v", err)
-	}
 }
 
 // TestSentFlagsAreTheProved: the flags that a binpkg is compared by are those that the environment brings to a builder.

@@ -41,6 +41,7 @@ func (s *Sync) run(ctx context.Context) error {
 	}
 	t := &tools{environ: s.Environ, stdout: s.Stdout, stderr: s.Stderr}
 	sys, err := querySystem(ctx, t)
+	t.end() // there is no plan
 	if err != nil {
 		return err
 	}

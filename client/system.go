@@ -22,7 +22,7 @@ type system struct {
 	profiles    []gentoo.Profile // that make.profile stands for
 	signing     signing
 	env         []string          // the Portage variables of the user's environment
-	vars        map[string]string // others that portageq was asked for: CC, CXX, flagVariables and reposVariable
+	vars        map[string]string // others that Portage was asked for: CC, CXX, flagVariables and reposVariable
 	flags       flagsOf
 }
 
@@ -30,19 +30,15 @@ type system struct {
 // ebuilds from either.
 const reposVariable = "PORTAGE_REPOSITORIES"
 
-// querySystem asks Portage for what the arguments, the plan and the job depend on: all at once, because it takes its time to start.
+// querySystem asks Portage for what the arguments, the plan and the job depend on. Portage stays loaded, to be asked about the plan,
+// until t ends it.
 func querySystem(ctx context.Context, t *tools) (*system, error) {
-	out, err := portageq(ctx, t, append([]string{
-		"envvar", "-v", "CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT",
-		"EMERGE_DEFAULT_OPTS", "USE_EXPAND", "CC", "CXX", "FEATURES", "BINPKG_GPG_SIGNING_KEY", "BINPKG_GPG_SIGNING_GPG_HOME", "BINPKG_FORMAT",
-		reposVariable,
+	vars, err := t.load(ctx, append([]string{
+		"CHOST", "PKGDIR", "DISTDIR", "EPREFIX", "PORTAGE_CONFIGROOT", "EMERGE_DEFAULT_OPTS", "USE_EXPAND", "CC", "CXX",
+		"FEATURES", "BINPKG_GPG_SIGNING_KEY", "BINPKG_GPG_SIGNING_GPG_HOME", "BINPKG_FORMAT", reposVariable,
 	}, flagVariables...)...)
 	if err != nil {
 		return nil, err
-	}
-	vars, err := parseAssignments(out)
-	if err != nil {
-		return nil, fmt.Errorf("portageq envvar: %w", err)
 	}
 	s := &system{
 		chost: vars["CHOST"], pkgdir: vars["PKGDIR"], distdir: vars["DISTDIR"], eprefix: vars["EPREFIX"], configRoot: vars["PORTAGE_CONFIGROOT"],
@@ -56,7 +52,7 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 		s.configRoot = "/"
 	}
 	if s.chost == "" || !filepath.IsAbs(s.pkgdir) {
-		return nil, fmt.Errorf("portageq does not tell CHOST and PKGDIR (CHOST=%q, PKGDIR=%q); "+
+		return nil, fmt.Errorf("Portage does not tell CHOST and PKGDIR (CHOST=%q, PKGDIR=%q); "+
 			"is a profile selected?", s.chost, s.pkgdir)
 	}
 	if s.eprefix != "" {
@@ -81,50 +77,6 @@ func (s *system) readRepos() (err error) {
 	}
 	s.profiles, err = gentoo.ProfileParents(filepath.Join(s.configRoot, "etc/portage"), s.repos)
 	return err
-}
-
-// portageq runs a query. Its exit status is 1 where a variable is not set, so that only an empty answer is a
-// failure.
-func portageq(ctx context.Context, t *tools, args ...string) (string, error) {
-	out, err := t.capture(ctx, "portageq", args)
-	if err == nil && out.status != 0 && strings.TrimSpace(out.stdout) == "" {
-		err = fmt.Errorf("portageq %s failed:\n%s", strings.Join(args, " "), strings.TrimSpace(out.stderr))
-	}
-	return out.stdout, err
-}
-
-// parseAssignments reads NAME=value lines as `portageq envvar -v` writes them: the value bare, or quoted as
-// Python's shlex.quote does it, so that it may have several lines.
-func parseAssignments(text string) (map[string]string, error) {
-	vars := map[string]string{}
-	for text != "" {
-		name, rest, ok := strings.Cut(text, "=")
-		if !ok || strings.ContainsAny(name, " '\"\n") {
-			line, _, _ := strings.Cut(text, "\n")
-			return nil, fmt.Errorf("%q is not NAME=value", line)
-		}
-		var value strings.Builder
-		for rest != "" && rest[0] != '\n' {
-			if quote := rest[0]; quote == '\'' || quote == '"' {
-				inside, after, closed := strings.Cut(rest[1:], string(quote))
-				if !closed {
-					return nil, fmt.Errorf("the value of %s has no closing quotation mark", name)
-				}
-				value.WriteString(inside)
-				rest = after
-				continue
-			}
-			end := strings.IndexAny(rest, "'\"\n")
-			if end < 0 {
-				end = len(rest)
-			}
-			value.WriteString(rest[:end])
-			rest = rest[end:]
-		}
-		vars[name] = value.String()
-		text = strings.TrimPrefix(rest, "\n")
-	}
-	return vars, nil
 }
 
 func (s *system) repoLocations() []string {

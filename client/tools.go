@@ -28,11 +28,24 @@ type tools struct {
 	environ        []string // what they inherit
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	onlyShow       bool // nothing may take this process's place
+	onlyShow       bool     // nothing may take this process's place
+	portage        *portage // once it is loaded
 }
 
 // errOutputTooLarge is more output than anybody would read.
 var errOutputTooLarge = fmt.Errorf("more than %d MiB of output", maxOutput>>20)
+
+// load starts Portage and returns the values of these of its variables that are set. It runs until end.
+func (t *tools) load(ctx context.Context, names ...string) (map[string]string, error) {
+	var err error
+	if t.portage, err = startPortage(ctx, t, names...); err != nil {
+		return nil, err
+	}
+	return t.portage.vars, nil
+}
+
+// end ends what still runs.
+func (t *tools) end() { t.portage.close() }
 
 // find looks a program up on PATH and then where Gentoo has it. It never returns this very program, which
 // somebody may have installed under the name emerge.
@@ -132,6 +145,7 @@ func (t *tools) replace(ctx context.Context, name string, args []string) error {
 	if t.onlyShow {
 		return errOnlyEmerge
 	}
+	t.end()
 	if t.stdin != os.Stdin || t.stdout != os.Stdout || t.stderr != os.Stderr {
 		return t.show(ctx, name, args)
 	}

@@ -43,11 +43,8 @@ func (v *Verify) Run(ctx context.Context) error {
 		return err
 	}
 	t := &tools{environ: v.Environ, stdout: v.Stdout, stderr: v.Stderr}
-	out, err := portageq(ctx, t, "envvar", "-v", "PKGDIR")
-	if err != nil {
-		return err
-	}
-	vars, err := parseAssignments(out)
+	vars, err := t.load(ctx, "PKGDIR")
+	t.end()
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,6 @@
-# Prints what this machine's Portage knows of the packages that are named as CPV::REPOSITORY: for each a line of JSON, as
-# Portage itself would build it, with package.use, package.env and the environment.
+# Tells what this machine's Portage knows, each answer a line of JSON: at first the values of the variables that are named in the
+# first argument; then, when a line with packages has come as CPV::REPOSITORY, a line for each, as Portage itself would build it,
+# with package.use, package.env and the environment. The second argument names the variables that are told of packages.
 import sys
 
 sys.path = [p for p in sys.path if p]  # nothing of the directory that the user happens to be in
@@ -69,15 +70,27 @@ def distfiles(db, settings, cpv, repo, location, use):
     return files
 
 
-def main(variables, packages):
-    db = portage.db[portage.settings["EROOT"]]["porttree"].dbapi
-    settings = portage.config(clone=portage.settings)
+def answer(what):
+    print(json.dumps(what), flush=True)
+
+
+def main(names, package_variables):
+    try:
+        settings = portage.settings
+        answer({"variables": {name: settings[name] for name in names if settings.get(name)}})
+    except Exception as e:
+        sys.exit(f"{type(e).__name__}: {e}")
+    packages = sys.stdin.readline().split()
+    if not packages:
+        return
+    db = portage.db[settings["EROOT"]]["porttree"].dbapi
+    settings = portage.config(clone=settings)
     for package in packages:
         cpv, repo = package.split("::")
         try:
-            print(json.dumps(facts(db, settings, variables, cpv, repo)))
+            answer(facts(db, settings, package_variables, cpv, repo))
         except Exception as e:  # whatever is odd about one package concerns that one alone
-            print(json.dumps({"cpv": cpv, "error": f"{type(e).__name__}: {e}"}))
+            answer({"cpv": cpv, "error": f"{type(e).__name__}: {e}"})
 
 
-main(sys.argv[1].split(), sys.argv[2:])
+main(sys.argv[1].split(), sys.argv[2].split())
