@@ -109,22 +109,26 @@ func TestBuilderVariables(t *testing.T) {
 }
 
 func TestStatements(t *testing.T) {
-	got := statements(`# a comment
+	got := statements(`# a comment, don't
+
 CFLAGS="-O2 # not a comment
   -pipe"   # a comment with a " in it
-USE="a
+	USE="a
 b"
-MAKEOPTS=-j9
+MAKEOPTS=-j9# this is one, too
 export PORTAGE_NICENESS=3
 PORTAGE_TMPDIR=/x
-EXTRA_ECONF="--with-dir=${PORTAGE_TMPDIR}"
-FEATURES='x \'
-LDFLAGS="a\"b"
-source /etc/portage/extra
-`)
-	want := []string{"CFLAGS=\"-O2 # not a comment\n  -pipe\"", "PORTAGE_TMPDIR=/x", "EXTRA_ECONF=\"--with-dir=${PORTAGE_TMPDIR}\"", `FEATURES='x \'`, `LDFLAGS="a\"b"`, "source /etc/portage/extra"}
+export EXTRA_ECONF="--with-dir=${PORTAGE_TMPDIR}"
+FEATURES='x "y'`)
+	want := []string{"CFLAGS=\"-O2 # not a comment\n  -pipe\"", "PORTAGE_TMPDIR=/x", "EXTRA_ECONF=\"--with-dir=${PORTAGE_TMPDIR}\"", `FEATURES='x "y'`}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
+	}
+	for _, odd := range []string{`LDFLAGS="a\"b"`, "FEATURES='x \\'", "source /etc/portage/extra", "# Lügen"} {
+		text := "# a comment\nCFLAGS=-O2\n" + odd + "\nMAKEOPTS=-j9\n"
+		if got := statements(text); !slices.Equal(got, []string{text}) {
+			t.Errorf("%s: %q, want the whole text", odd, got)
+		}
 	}
 }
 

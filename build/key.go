@@ -35,7 +35,7 @@ var checkedByPortage = map[string]bool{
 // builder.
 func settingsKey(ctx context.Context, job Job, base string, repos []repoOnBuilder) (string, error) {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "2\n%q %q %q\n", base, job.Profile.Repo, job.Profile.Path)
+	fmt.Fprintf(sum, "3\n%q %q %q\n", base, job.Profile.Repo, job.Profile.Path)
 	hashEnv(sum, job)
 	for _, r := range repos {
 		state, err := r.keyOf(ctx, job)
@@ -99,50 +99,38 @@ func hashConfig(sum hash.Hash, dir string) error {
 	})
 }
 
-// plainAssignment is a statement that Portage cannot read as more than the assignment of one variable.
-var plainAssignment = regexp.MustCompile(`^(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=(?:"[^"\\]*"|'[^'\\]*'|[^\s"'#\\]*)$`)
+// plainStatement is a statement of a make.conf that Portage (portage.util.getconfig, which uses Python's shlex) reads as one
+// assignment of this value, or a comment, and as nothing else, with what follows to the end of the line. An unquoted value is of
+// characters that are parts of words there: "=" ends a word.
+var plainStatement = regexp.MustCompile(
+	`^[ \t]*(?:(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=("[^"\\]*"|'[^'\\]*'|[A-Za-z0-9_./:+,@%-]+))?[ \t]*(?:#[^\n]*)?(?:\n|$)`)
 
-// statements splits a make.conf (make.conf(5): shell assignments and source lines) into its statements,
-// without comments and without those that do not change how a package is built. What is more than a plain assignment stays, as
-// does a variable that another statement may use.
+// readAsWritten are the characters with which a text has the same lines for Portage as for us: Python ends them at others, too.
+var readAsWritten = regexp.MustCompile(`^[\t\n -~]*$`)
+
+// statements are those of a make.conf (make.conf(5)) that change how a package is built. Who could have one left out that Portage
+// acts on would fill the PKGDIR that others are answered from: comments, and assignments of variables that change no build and
+// that nothing else in the text uses, are left out only of a text that has plain statements alone. Any other is one statement.
 func statements(text string) []string {
+	whole := []string{text}
+	if !readAsWritten.MatchString(text) {
+		return whole
+	}
 	var list []string
-	var b strings.Builder
-	end := func() {
-		s := strings.TrimSpace(b.String())
-		m := plainAssignment.FindStringSubmatch(s)
-		if s != "" && (m == nil || strings.Contains(text, "$"+m[1]) || strings.Contains(text, "${"+m[1]) || gentoo.ChangesBuild(m[1])) {
-			list = append(list, s)
+	for rest := text; rest != ""; {
+		m := plainStatement.FindStringSubmatch(rest)
+		if m == nil {
+			return whole
 		}
-		b.Reset()
-	}
-	var quote, last rune
-	comment := false
-	for _, r := range text {
-		switch {
-		case comment && r != '\n':
-			continue
-		case last == '\\' && quote != '\'':
-			b.WriteRune(r)
-			last = 0
-			continue
-		case quote != 0:
-			if r == quote {
-				quote = 0
-			}
-		case r == '"' || r == '\'':
-			quote = r
-		case r == '#' && (last == 0 || last == '\n' || last == ' ' || last == '\t'):
-			comment = true
-			continue
-		case r == '\n':
-			comment = false
-			end()
+		rest = rest[len(m[0]):]
+		name, value := m[1], m[2]
+		if strings.Trim(value, `"'`) == "source" { // a command for shlex, wherever it stands
+			return whole
 		}
-		b.WriteRune(r)
-		last = r
+		if name != "" && (strings.Contains(text, "$"+name) || strings.Contains(text, "${"+name) || gentoo.ChangesBuild(name)) {
+			list = append(list, name+"="+value)
+		}
 	}
-	end()
 	return list
 }
 

@@ -19,6 +19,10 @@ func TestStatementsThatCount(t *testing.T) {
 		`MAKEFLAGS="--eval=x"`, "RUSTC_WRAPPER=/etc/portage/sets/x", `FETCHCOMMAND_EVIL="sh"`, `RESUMECOMMAND_SFTP="sh"`,
 		`USE=a LDFLAGS="-Wl,-x"`, "PORTAGE_NICENESS=19 FEATURES=splitdebug", "USE=a#\"\nCFLAGS=-x\n#\"", "USE=a\\\nCFLAGS=-x", "source /etc/portage/more",
 		"DISTDIR=\"/x\"\nCFLAGS=\"-I${DISTDIR}\"",
+		// What Portage, but not everybody, reads as an assignment of CC: Python's ends of lines, and shlex's of words.
+		"# x\rCC=evil", "MAKEOPTS=-j9\r# x\rCC=evil", "MAKEOPTS=\"-j9\" # x\rCC=evil", "MAKEOPTS==CC=evil", "MAKEOPTS=(CC=evil", "MAKEOPTS=&CC=evil",
+		"MAKEOPTS=\nCC=evil", "MAKEOPTS=source /etc/portage/x", "MAKEOPTS=source\nCC", "MAKEOPTS=\"source\" CC", "MAKEOPTS=\"a\"CC=evil",
+		"MAKEOPTS= CC =evil", "MAKEOPTS=\\\nCC=evil", "# x\x0bCC=evil", "# x\x0cCC=evil", "# x\u0085CC=evil", "# x\u2028CC=evil", "# x\x00CC=evil",
 	} {
 		if got := strings.Join(statements("CFLAGS=-O2\n"+more+"\n"), "\n"); got == plain {
 			t.Errorf("%s does not count", more)
