@@ -124,7 +124,7 @@ func statements(text string) []string {
 		}
 		rest = rest[len(m[0]):]
 		name, value := m[1], m[2]
-		if strings.Trim(value, `"'`) == "source" { // a command for shlex, wherever it stands
+		if strings.Trim(value, `"'`) == "source" || name == "export" { // commands, wherever they stand
 			return whole
 		}
 		if name != "" && (strings.Contains(text, "$"+name) || strings.Contains(text, "${"+name) || gentoo.ChangesBuild(name)) {

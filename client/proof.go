@@ -59,9 +59,9 @@ type unfitError struct {
 
 func (e *unfitError) Error() string { return e.text }
 
-// check compares one binpkg with what it must be. The error is a *unfitError.
-func (pr *proof) check(cpv gentoo.CPV, r io.ReaderAt, size int64) error {
-	got, err := gentoo.ReadBinpkgMetadata(r, size)
+// check compares one binpkg, which is to have this name in PKGDIR, with what it must be. The error is a *unfitError.
+func (pr *proof) check(cpv gentoo.CPV, name string, r io.ReaderAt, size int64) error {
+	got, err := gentoo.ReadBinpkgMetadata(name, r, size)
 	if err != nil {
 		return &unfitError{text: fmt.Sprintf("it is no binary package that could be read: %v", err)}
 	}

@@ -129,7 +129,7 @@ func TestProof(t *testing.T) {
 		metadata := testMetadata(cpv)
 		c.edit(metadata)
 		file := gpkg(t, metadata)
-		err := pr.check(cpv, strings.NewReader(file), int64(len(file)))
+		err := pr.check(cpv, "a.gpkg.tar", strings.NewReader(file), int64(len(file)))
 		if (err == nil) != (c.says == nil) {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -140,18 +140,18 @@ func TestProof(t *testing.T) {
 			}
 		}
 	}
-	if err := pr.check(cpv, strings.NewReader("no binpkg"), 9); err == nil {
+	if err := pr.check(cpv, "a.gpkg.tar", strings.NewReader("no binpkg"), 9); err == nil {
 		t.Error("what is no binpkg is taken")
 	}
 	file := gpkg(t, testMetadata(cpv))
-	if err := pr.check(gentoo.CPV{Category: "lab", Name: "other", Version: "1"}, strings.NewReader(file), int64(len(file))); err == nil {
+	if err := pr.check(gentoo.CPV{Category: "lab", Name: "other", Version: "1"}, "a.gpkg.tar", strings.NewReader(file), int64(len(file))); err == nil {
 		t.Error("a package that Portage does not know is taken")
 	}
 	pr.bound = false
 	metadata := testMetadata(cpv)
 	metadata["DEPEND"] = "lab/lib:0/1="
 	file = gpkg(t, metadata)
-	if err := pr.check(cpv, strings.NewReader(file), int64(len(file))); err != nil {
+	if err := pr.check(cpv, "a.gpkg.tar", strings.NewReader(file), int64(len(file))); err != nil {
 		t.Errorf("on a copy of this machine's root: %v", err)
 	}
 }
@@ -191,7 +191,7 @@ func TestProofOfFlags(t *testing.T) {
 			metadata := testMetadata(cpv)
 			metadata["CFLAGS"] = flags
 			file := gpkg(t, metadata)
-			if err := pr.check(cpv, strings.NewReader(file), int64(len(file))); (err == nil) != taken {
+			if err := pr.check(cpv, "a.gpkg.tar", strings.NewReader(file), int64(len(file))); (err == nil) != taken {
 				t.Errorf("%s: CFLAGS %q: %v", name, flags, err)
 			}
 		}
@@ -314,7 +314,7 @@ func TestProofOfCross(t *testing.T) {
 		metadata := testMetadata(cpv)
 		metadata["CHOST"], metadata[cpv.PF()+".ebuild"] = "riscv64-unknown-linux-gnu", strings.TrimSuffix(ebuild, "\n")
 		file := gpkg(t, metadata)
-		if err := pr.check(cpv, strings.NewReader(file), int64(len(file))); (err == nil) != taken {
+		if err := pr.check(cpv, "a.gpkg.tar", strings.NewReader(file), int64(len(file))); (err == nil) != taken {
 			t.Errorf("%q: %v", ebuild, err)
 		}
 	}

@@ -162,5 +162,5 @@ func metadataOf(binpkg string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gentoo.ReadBinpkgMetadata(f, fi.Size())
+	return gentoo.ReadBinpkgMetadata(binpkg, f, fi.Size())
 }

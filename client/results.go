@@ -47,7 +47,7 @@ type results struct {
 	store  *gentoo.PkgDir        // takes the binpkgs
 	logDir string                // takes the logs of failed packages; made when the first one comes
 	// check judges a binpkg before it becomes visible; a *unfitError keeps it out. nil: all are taken.
-	check func(cpv gentoo.CPV, r io.ReaderAt, size int64) error
+	check func(cpv gentoo.CPV, name string, r io.ReaderAt, size int64) error
 	// arrive is told of each binpkg that is in its place; nil: nobody wants to know.
 	arrive func(a arrival, r wire.Result) error
 	// progress is told how far a member is: 0 at its beginning and size at its end.
@@ -206,7 +206,7 @@ func (rs *results) takeBinpkg(r wire.Result, content io.Reader) error {
 		if rs.check == nil {
 			return nil
 		}
-		return rs.check(cpv, file, r.Size)
+		return rs.check(cpv, r.Path, file, r.Size)
 	}
 	name, err := rs.store.Add(cpv, r.Path, r.Size, sum, content, judge)
 	if unfit, ok := errors.AsType[*unfitError](err); ok {

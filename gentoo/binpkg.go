@@ -89,14 +89,38 @@ type binpkgReader struct {
 	programs bool                               // the machine's programs may decompress
 	entry    func(*tar.Header, io.Reader) error // takes all of the image instead of visit
 	noImage  bool                               // the image is passed over
+	format   binpkgFormat                       // that it must have
 	keys     map[string]bool                    // of metadata that were there
 	visitErr error
+}
+
+// binpkgFormat is one of the two, or 0.
+type binpkgFormat int
+
+const (
+	formatGpkg binpkgFormat = iota + 1
+	formatXpak
+)
+
+// binpkgFormatOf is the format that Portage takes a file of this name for, whatever is in it (portage.binpkg.get_binpkg_format).
+func binpkgFormatOf(name string) binpkgFormat {
+	switch path.Ext(name) {
+	case ".tar":
+		return formatGpkg
+	case ".tbz2", ".xpak":
+		return formatXpak
+	}
+	return 0
 }
 
 func (b *binpkgReader) read(r io.ReaderAt, size int64) error {
 	segment, ok, err := findXpak(r, size)
 	switch {
 	case err != nil:
+	case ok && b.format == formatGpkg:
+		err = errors.New("it is named as a gpkg, and ends as an xpak does")
+	case !ok && b.format == formatXpak:
+		err = errors.New("it is named as an xpak, and does not end as one")
 	case ok:
 		err = b.xpak(r, segment)
 	default:
@@ -190,6 +214,9 @@ func (b *binpkgReader) tar(part BinpkgPart, r io.Reader, prefix string, limit in
 			continue
 		}
 		if hdr.Typeflag != tar.TypeReg || isSparse(hdr) {
+			if part == BinpkgMetadata && hdr.Typeflag != tar.TypeDir { // others read some of these as files, or as what later files are
+				return fmt.Errorf("%s in the metadata is no plain file", shown(hdr.Name))
+			}
 			continue
 		}
 		name, ok := strings.CutPrefix(hdr.Name, prefix)

@@ -9,10 +9,11 @@ const maxMetadataValue = 8 << 20
 // ReadBinpkgMetadata returns the metadata of the binpkg of size bytes in r by key, less one newline at the end of each
 // value: CATEGORY, PF, SLOT, USE, CFLAGS and so on, as they are found in the VDB once it is merged. Of the image nothing is
 // decompressed. Where its metadata are in a compression that only a program of the machine reads (xz, lz4, lzip, lzop), that is
-// run, as Portage does. The file may be hostile; see ReadBinpkg for what is bounded.
-func ReadBinpkgMetadata(r io.ReaderAt, size int64) (map[string]string, error) {
+// run, as Portage does. The file may be hostile; see ReadBinpkg for what is bounded. What Portage might read in another way is an
+// error: a format other than that of the file's name, by which Portage goes, a key that is there twice or not as a plain file.
+func ReadBinpkgMetadata(name string, r io.ReaderAt, size int64) (map[string]string, error) {
 	values := map[string]string{}
-	b := &binpkgReader{lim: defaultBinpkgLimits, programs: true, noImage: true, visit: func(f BinpkgFile) error {
+	b := &binpkgReader{lim: defaultBinpkgLimits, programs: true, noImage: true, format: binpkgFormatOf(name), visit: func(f BinpkgFile) error {
 		if f.Size > maxMetadataValue {
 			return nil
 		}
