@@ -69,15 +69,15 @@ func (ss *session) sync(ctx context.Context, f wire.Frame) (wire.Frame, error) {
 	}
 	client := ss.key.ID()
 	logger := ss.logger.With("client", m.Client, "copy", client[:8])
+	if err := ss.admit(); err != nil {
+		return f, err
+	}
 	if m.Forget {
 		if err := ss.server.forgetClient(client); err != nil {
 			return f, err
 		}
 		logger.Info("a client's root is forgotten")
 		return ss.answer(ctx, wire.Copy{})
-	}
-	if err := ss.admit(); err != nil {
-		return f, err
 	}
 	state, err := ss.server.copyOf(client)
 	if err != nil {
