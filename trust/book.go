@@ -53,7 +53,8 @@ var ErrFull = errors.New("there are too many peers in it already")
 // begin with # are comments.
 type Book struct{ File string }
 
-// Peers reads the book. One that is not there is empty; one that cannot be understood is an error: who is trusted is not guessed.
+// Peers reads the book. One that is not there is empty; one that cannot be understood, or that others can write, is an error: who is
+// trusted is not guessed.
 func (b Book) Peers() ([]Peer, error) {
 	f, err := os.Open(b.File)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -63,6 +64,14 @@ func (b Book) Peers() ([]Peer, error) {
 		return nil, err
 	}
 	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if owner := int(fi.Sys().(*syscall.Stat_t).Uid); fi.Mode().Perm()&0o022 != 0 || owner != os.Geteuid() && owner != 0 {
+		return nil, fmt.Errorf("%s (%v, of the user with ID %d) can be written by others: see who is trusted in it, then chown %d and chmod 600 it",
+			b.File, fi.Mode().Perm(), owner, os.Geteuid())
+	}
 	text, err := io.ReadAll(io.LimitReader(f, maxBook+1))
 	if err != nil {
 		return nil, err

@@ -245,6 +245,35 @@ func TestNamed(t *testing.T) {
 	}
 }
 
+// A book that others can write says what they want.
+func TestBookOthersWrite(t *testing.T) {
+	b := Book{filepath.Join(t.TempDir(), KnownBuilders)}
+	if err := b.Set(keyN(1), "tower", Trusted); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []os.FileMode{0o620, 0o602} {
+		if err := os.Chmod(b.File, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := b.Peers()
+		wantContains(t, err, b.File, "written by others", "chmod 600")
+	}
+	if err := os.Chmod(b.File, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if peers, err := b.Peers(); len(peers) != 1 || err != nil {
+		t.Errorf("that others can read: %v, %v", peers, err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, as the suite has it")
+	}
+	if err := os.Chown(b.File, 1, -1); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.Peers()
+	wantContains(t, err, "user with ID 1", "chown 0")
+}
+
 func TestJudge(t *testing.T) {
 	peers := []Peer{
 		{Key: keyN(1), State: Trusted, Name: "tower"},
@@ -274,6 +303,16 @@ func TestJudge(t *testing.T) {
 		{"Tower", 5, Changed, 1},
 		{"a\tb", 9, Changed, 4},
 		{"", 9, New, 0},
+		// What looks the same is the same.
+		{"tower.", 9, Changed, 1},
+		{"tower\u3164", 9, Changed, 1},
+		{"to\u034fwer", 9, Changed, 1},
+		{"tower\u2800", 9, Changed, 1},
+		{"tower\u200b", 9, Changed, 1},
+		{"tower\ufe0f ", 9, Changed, 1},
+		{"t0wer", 9, New, 0},
+		{"tower2", 9, New, 0},
+		{"tower-2", 9, New, 0},
 	} {
 		v, held := Judge(peers, c.name, keyN(c.key))
 		if v != c.want || c.held != 0 && held.Key != keyN(c.held) {
