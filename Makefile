@@ -109,10 +109,13 @@ install: build
 	ln -sf lantage $(DESTDIR)$(PREFIX)/bin/lantaged
 	install -D -m 0644 man/lantage.1 $(DESTDIR)$(PREFIX)/share/man/man1/lantage.1
 	install -D -m 0644 man/lantaged.8 $(DESTDIR)$(PREFIX)/share/man/man8/lantaged.8
+	mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/bin,$(PREFIX)/bin,' portage/app-admin/lantaged/files/lantaged.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/lantaged.service
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/lantage $(DESTDIR)$(PREFIX)/bin/lantaged
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/lantage.1 $(DESTDIR)$(PREFIX)/share/man/man8/lantaged.8
+	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/lantaged.service
 
 # The source tarball that the ebuilds want in DISTDIR: what is committed, and the modules, so that no build needs a network.
 dist:

@@ -5,8 +5,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/alecthomas/kong"
@@ -56,7 +59,7 @@ func checkKeys(values map[string]any, table string, node *kong.Node) error {
 		switch {
 		case f.Tag.Has("act"):
 			acts = append(acts, f.Name)
-		case f.Name != "help":
+		case f.Name != "help" && f.Name != "host": // which is the environment's, and builders the file's
 			known = append(known, f.Name)
 		}
 	}
@@ -89,16 +92,78 @@ func checkKeys(values map[string]any, table string, node *kong.Node) error {
 	return nil
 }
 
-// Resolve returns what the file says of a flag.
+// Resolve returns what the file says of a flag. Those commands that work on a builder's state directory have it from the table of
+// serve, too, so that it is said once.
 func (s settings) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
 	for _, name := range flag.Envs {
 		if _, set := os.LookupEnv(name); set {
 			return nil, nil
 		}
 	}
-	values := s.values
+	values, table := s.values, ""
 	if parent.Command != nil {
-		values, _ = values[parent.Command.Name].(map[string]any)
+		table = parent.Command.Name
+		values = s.table(table)
 	}
-	return values[flag.Name], nil
+	value := values[flag.Name]
+	if value == nil && flag.Name == "state-dir" {
+		table, value = "serve", s.table("serve")[flag.Name]
+	}
+	if value == nil {
+		return nil, nil
+	}
+	checked, want := settingFor(flag.Target.Type(), value)
+	if want != "" {
+		key := flag.Name
+		if table != "" {
+			key += " in [" + table + "]"
+		}
+		return nil, &settingError{fmt.Sprintf("%s: %s is %v; it should be %s", s.file, key, value, want)}
+	}
+	return checked, nil
+}
+
+func (s settings) table(name string) map[string]any {
+	values, _ := s.values[name].(map[string]any)
+	return values
+}
+
+// A settingError is about a configuration file and not about the command line.
+type settingError struct{ text string }
+
+func (e *settingError) Error() string { return e.text }
+
+// settingFor makes a value of a file fit for a flag of this type, or says what it should be.
+func settingFor(t reflect.Type, value any) (fit any, want string) {
+	text, isText := value.(string)
+	number, isNumber := value.(int64)
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		if _, err := time.ParseDuration(text); err != nil && value != int64(0) {
+			return nil, `a time with its unit, such as "90m"`
+		}
+	case t.Kind() == reflect.Bool:
+		if _, ok := value.(bool); !ok {
+			return nil, "true or false"
+		}
+	case t.Kind() == reflect.String && isNumber: // a port, or a name of digits
+		return strconv.FormatInt(number, 10), ""
+	case t.Kind() == reflect.String && !isText:
+		return nil, "a text in quotation marks"
+	case t.Kind() == reflect.Slice:
+		list, isList := value.([]any)
+		if !isList {
+			list = []any{value}
+		}
+		for _, one := range list {
+			if _, ok := one.(string); !ok {
+				return nil, `a list of texts, such as ["one", "two"]`
+			}
+		}
+	case t.Kind() == reflect.Int || t.Kind() == reflect.Int64:
+		if !isNumber {
+			return nil, "a whole number"
+		}
+	}
+	return value, ""
 }

@@ -32,7 +32,16 @@ func TestConfigFile(t *testing.T) {
 		{file: "show-inputs = true", want: `"show-inputs" would have every run do that`},
 		{file: "[sync]\nforget = true", want: `"forget" would have every run do that`},
 		{file: "builders = ['tower'\n", want: "line 1"},
-		{file: "[serve]\nmax-jobs = 'x'", want: "--max-jobs"},
+		{file: "[serve]\nmax-jobs = 'x'", want: "lantage.toml: max-jobs in [serve] is x; it should be a whole number"},
+		{file: "[serve]\nmax-jobs = 2.5", want: "max-jobs in [serve] is 2.5; it should be a whole number"},
+		{file: "[serve]\njob-time = 5", want: `job-time in [serve] is 5; it should be a time with its unit, such as "90m"`},
+		{file: "[serve]\njob-time = '90m'\njob-silence = 0", want: "[] [] [] 1 1m"},
+		{file: "[serve]\nlisten = true", want: "listen in [serve] is true; it should be a text in quotation marks"},
+		{file: "port = 9", want: "[] [] [] 1 9"},
+		{file: "builders = 'tower'", want: "[tower] [] [] 1 1m"},
+		{file: "builders = [1]", want: "builders is [1]; it should be a list of texts"},
+		{file: "verbose = 1", want: "verbose is 1; it should be true or false"},
+		{file: "host = 'tower'", want: `unknown key "host"`},
 	} {
 		path := filepath.Join(t.TempDir(), "lantage.toml")
 		if err := os.WriteFile(path, []byte(c.file), 0o644); err != nil {
@@ -64,6 +73,30 @@ func TestConfigFile(t *testing.T) {
 		}
 		if !strings.Contains(got, c.want) {
 			t.Errorf("%q, LANTAGE_PORT=%s, %q: %s, want %s", c.file, c.env, c.args, got, c.want)
+		}
+	}
+}
+
+// TestOneStateDir: what works on the daemon's state directory finds the one that the file gives the daemon.
+func TestOneStateDir(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lantage.toml")
+	if err := os.WriteFile(path, []byte("[serve]\nstate-dir = '/big/lantage'\n[gc]\nstate-dir = '/old'\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var g cli
+	for command, c := range map[string]struct {
+		dir  *string
+		want string
+	}{
+		"serve": {&g.Serve.StateDir, "/big/lantage"}, "pair": {&g.Pair.StateDir, "/big/lantage"}, "doctor": {&g.Doctor.StateDir, "/big/lantage"},
+		"trust list": {&g.Trust.StateDir, "/big/lantage"}, "gc": {&g.GC.StateDir, "/old"}, "gc --state-dir=/x": {&g.GC.StateDir, "/x"},
+	} {
+		parser, err := newParser(&g, []string{path}, kong.Exit(func(int) {}))
+		if err == nil {
+			_, err = parser.Parse(strings.Fields(command))
+		}
+		if err != nil || *c.dir != c.want {
+			t.Errorf("%s: %q, %v; want %q", command, *c.dir, err, c.want)
 		}
 	}
 }

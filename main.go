@@ -12,7 +12,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,25 +33,25 @@ var version = "0.1-dev"
 // cli is the grammar. Lantage's own flags stand before the word emerge; all that follows it belongs to
 // emerge, but for --show-inputs.
 type cli struct {
-	Builder    string   `help:"The builder: address, address:port, host name; or, of one on the LAN, its name, instance, or the beginning of its ID. It wins over discovery." placeholder:"NAME"`
-	Host       string   `hidden:"" env:"LANTAGE_HOST" placeholder:"HOST" help:"The builder's host name or address."`
-	Port       string   `help:"The builder's port, where --builder or LANTAGE_HOST does not say it." placeholder:"PORT" env:"LANTAGE_PORT"`
-	Builders   []string `hidden:"" placeholder:"HOST" help:"The only builders there are: host names or addresses."`
-	Domains    []string `help:"Look for builders in these DNS domains, too." placeholder:"DOMAIN"`
-	Base       string   `default:"auto" placeholder:"BASE" help:"What the packages are built on: client, a copy of this machine's root; host, the builder's own; or a directory of the builder's. auto is client for root, and for others host where it is equal (${default})."`
-	Copy       []string `hidden:"" placeholder:"PATH" help:"Directories of this machine that are part of its copy, too."`
-	NoCopy     []string `hidden:"" placeholder:"PATH" help:"Files and directories of this machine that are not part of its copy."`
-	Local      []string `placeholder:"ATOM" help:"Packages that are built here: category/name, where * stands for anything, or =category/name-version; :slot and ::repository may follow."`
-	Remote     []string `placeholder:"ATOM" help:"Packages that a builder builds, also where lantage would leave them here."`
-	NoInstall  bool     `help:"Keep the binary packages in an archive and print how to install them."`
-	NoFallback bool     `help:"Without a builder, stop instead of building here."`
-	IgnoreCPU  bool     `name:"ignore-cpu" help:"Take builders whose CPU cannot run what this machine's flags ask for, too: for those who know better."`
-	Plain      bool     `help:"Do not encrypt, neither here nor on the builder (lantage serve --plain): for links that are private already."`
-	AcceptNew  bool     `env:"LANTAGE_ACCEPT_NEW" help:"Use a builder that was never met without a question. One whose key has changed is refused all the same."`
-	ShowInputs bool     `act:"" help:"Show what would leave this machine for a builder, with what stays and why, and send nothing. It may follow the word emerge, too."`
-	Verbose    bool     `short:"v" help:"Show the build logs as they are written."`
+	Builder    string   `group:"all" help:"The builder: address, address:port, host name; or, of one on the LAN, its name, instance, or the beginning of its ID. It wins over discovery." placeholder:"NAME"`
+	Host       string   `group:"all" hidden:"" env:"LANTAGE_HOST" placeholder:"HOST" help:"The builder's host name or address."`
+	Port       string   `group:"all" help:"The builder's port, where --builder or LANTAGE_HOST does not say it." placeholder:"PORT" env:"LANTAGE_PORT"`
+	Builders   []string `group:"all" hidden:"" placeholder:"HOST" help:"The only builders there are: host names or addresses."`
+	Domains    []string `group:"all" help:"Look for builders in these DNS domains, too." placeholder:"DOMAIN"`
+	Base       string   `group:"all" default:"auto" placeholder:"BASE" help:"What the packages are built on: client, a copy of this machine's root; host, the builder's own; or a directory of the builder's. auto is client for root, and for others host where it is equal (${default})."`
+	Copy       []string `group:"all" hidden:"" placeholder:"PATH" help:"Directories of this machine that are part of its copy, too."`
+	NoCopy     []string `group:"all" hidden:"" placeholder:"PATH" help:"Files and directories of this machine that are not part of its copy."`
+	Local      []string `group:"all" placeholder:"ATOM" help:"Packages that are built here: category/name, where * stands for anything, or =category/name-version; :slot and ::repository may follow."`
+	Remote     []string `group:"all" placeholder:"ATOM" help:"Packages that a builder builds, also where lantage would leave them here."`
+	NoInstall  bool     `group:"all" help:"Keep the binary packages in an archive and print how to install them."`
+	NoFallback bool     `group:"all" help:"Without a builder, stop instead of building here."`
+	IgnoreCPU  bool     `group:"all" name:"ignore-cpu" help:"Take builders whose CPU cannot run what this machine's flags ask for, too: for those who know better."`
+	Plain      bool     `group:"all" help:"Do not encrypt, neither here nor on the builder (lantage serve --plain): for links that are private already."`
+	AcceptNew  bool     `group:"all" env:"LANTAGE_ACCEPT_NEW" help:"Use a builder that was never met without a question. One whose key has changed is refused all the same."`
+	ShowInputs bool     `group:"all" act:"" help:"Show what would leave this machine for a builder, with what stays and why, and send nothing. It may follow the word emerge, too."`
+	Verbose    bool     `group:"all" short:"v" help:"Show the build logs as they are written."`
 
-	IgnoreRevisions bool `help:"Build on a builder's own base also where its ebuild repositories are in another state than this machine's."`
+	IgnoreRevisions bool `group:"all" help:"Build on a builder's own base also where its ebuild repositories are in another state than this machine's."`
 
 	Emerge       emergeCmd       `cmd:"" passthrough:"" help:"Do what emerge does, with the building done elsewhere. All that follows this word is emerge's own, but for --show-inputs."`
 	Serve        serveCmd        `cmd:"" help:"Be a builder."`
@@ -189,14 +191,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if name == "lantaged" {
 		args = append([]string{"serve"}, args...)
 	}
-	k, err := parser.Parse(args)
+	k, err := parser.Parse(asked(args))
 	if helped {
 		return nil
+	}
+	if setting, ok := errors.AsType[*settingError](err); ok {
+		return setting
 	}
 	if err != nil {
 		return fmt.Errorf("%v (lantage --help shows what there is)", err) // its own exit status says nothing
 	}
 	return k.Run(&c, stdio{os.Stdin, stdout, stderr})
+}
+
+// asked translates what people type first.
+func asked(args []string) []string {
+	switch {
+	case len(args) > 0 && args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case slices.Equal(args, []string{"--version"}):
+		return []string{"version"}
+	}
+	return args
 }
 
 // newParser makes the grammar, with what these configuration files say as its defaults.
@@ -206,6 +222,7 @@ func newParser(c *cli, files []string, options ...kong.Option) (*kong.Kong, erro
 		kong.Description("Build the packages of this Gentoo machine on a stronger one of the same LAN.\n\n" +
 			"Each flag may stand in " + client.ConfigFile + ", too: its name = \"value\"; those of a command below [its name]. " +
 			"There, builders = [\"host\", …] says which builders there are."),
+		kong.ExplicitGroups([]kong.Group{{Key: "all", Title: "Flags of all commands (those of emerge stand before that word):"}}), // after those of the command itself
 		kong.Configuration(readSettings, files...),
 		kong.Vars{
 			"keepContents": daemon.KeepContents.String(), "keepUnused": daemon.KeepUnused.String(),
@@ -259,9 +276,27 @@ func withoutShowInputs(args []string) (rest []string, found bool) {
 	return rest, found
 }
 
+// misplaced returns the first of emerge's arguments that is a flag of ours. Emerge has none of these, and would show all of its own.
+func misplaced(app *kong.Node, args []string) string {
+	for _, a := range args {
+		if a == "--" {
+			break
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(a, "--"), "=")
+		if strings.HasPrefix(a, "--") && name != "help" && name != "verbose" &&
+			slices.ContainsFunc(app.Flags, func(f *kong.Flag) bool { return f.Name == name }) {
+			return "--" + name
+		}
+	}
+	return ""
+}
+
 // Run does what emerge does.
-func (e *emergeCmd) Run(ctx context.Context, c *cli, io stdio) error {
+func (e *emergeCmd) Run(ctx context.Context, c *cli, app *kong.Kong, io stdio) error {
 	args, show := withoutShowInputs(e.Args)
+	if flag := misplaced(app.Model.Node, args); flag != "" {
+		return &client.ExitError{Code: 2, Err: fmt.Errorf("%s is lantage's own flag, and stands before the word emerge: lantage %[1]s … emerge …", flag)} // 2 as emerge has it
+	}
 	return (&client.Emerge{
 		Args: args, ShowInputs: show || c.ShowInputs, Where: c.where(), Base: c.Base, Copy: c.Copy, NoCopy: c.NoCopy, NoInstall: c.NoInstall, NoFallback: c.NoFallback, IgnoreCPU: c.IgnoreCPU,
 		Local: c.Local, Remote: c.Remote,
@@ -361,6 +396,30 @@ func (d *doctorCmd) Run(ctx context.Context, c *cli, io stdio) error {
 	(&daemon.Doctor{StateDir: d.StateDir, Logger: slog.New(slog.DiscardHandler)}).Run(ctx, tell)
 	if failed > 0 {
 		return fmt.Errorf("%d of these must be mended", failed)
+	}
+	return nil
+}
+
+// Validate refuses numbers that mean nothing, by the flags' names.
+func (s *serveCmd) Validate() error {
+	for _, n := range []struct {
+		flag    string
+		is, min int64
+	}{
+		{"max-jobs", int64(s.MaxJobs), 1},
+		{"max-waiting", int64(s.MaxWaiting), 1},
+		{"max-connections", int64(s.MaxConnections), 1},
+		{"job-memory", s.JobMemory, 0},
+		{"job-cpu-weight", int64(s.JobCPUWeight), 0},
+		{"job-processes", int64(s.JobProcesses), 0},
+		{"job-time", int64(s.JobTime), 0},
+		{"job-silence", int64(s.JobSilence), 0},
+		{"job-disk", s.JobDisk, 0},
+		{"keep-free", s.KeepFree, 0},
+	} {
+		if n.is < n.min {
+			return fmt.Errorf("--%s is less than %d", n.flag, n.min)
+		}
 	}
 	return nil
 }

@@ -109,6 +109,77 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// TestAsked: what people type first is answered, with the command's own flags before those of all.
+func TestAsked(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want []string // in this order
+	}{
+		{"help", []string{"Usage: lantage <command>", "list-builders"}},
+		{"help gc", []string{"Usage: lantage gc", "--dry-run", "Flags of all commands", "--builder"}},
+		{"gc --help", []string{"Usage: lantage gc", "--dry-run", "Flags of all commands", "--builder"}},
+		{"--version", []string{"lantage " + version}},
+	} {
+		var out bytes.Buffer
+		if err := run(t.Context(), append([]string{"lantage"}, strings.Fields(c.args)...), &out, &out); err != nil {
+			t.Errorf("%s: %v", c.args, err)
+		}
+		rest := out.String()
+		for _, part := range c.want {
+			var found bool
+			if _, rest, found = strings.Cut(rest, part); !found {
+				t.Errorf("%s does not say %q there:\n%s", c.args, part, &out)
+			}
+		}
+	}
+}
+
+// TestMisplacedFlag: a flag of ours after the word emerge is named, and nothing is done. Emerge has none of that name.
+func TestMisplacedFlag(t *testing.T) {
+	for args, want := range map[string]string{
+		"emerge -1 x --no-fallback":            "--no-fallback is lantage's own flag",
+		"emerge --base=host x":                 "--base is lantage's own flag",
+		"emerge x --builder tower":             "--builder is lantage's own flag",
+		"emerge --quiet --verbose=y -- --base": "",
+	} {
+		var out bytes.Buffer
+		t.Setenv("PATH", t.TempDir())
+		err := run(t.Context(), append([]string{"lantage"}, strings.Fields(args)...), &out, &out)
+		if want == "" {
+			want = "emerge was not found"
+		} else if exitStatus(err, &out) != 2 {
+			t.Errorf("%s: %v, want the exit status 2", args, err)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", args, err, want)
+		}
+	}
+	emerges, err := os.ReadFile("gentoo/argtable.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parser, err := newParser(&cli{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range parser.Model.Flags {
+		if f.Name != "help" && f.Name != "verbose" && regexp.MustCompile(`--`+f.Name+`\b[^-]`).Match(emerges) {
+			t.Errorf("emerge has --%s, too", f.Name)
+		}
+	}
+}
+
+// TestServeNumbers: numbers that mean nothing are refused, by their flags' names.
+func TestServeNumbers(t *testing.T) {
+	for _, flag := range []string{"max-jobs=0", "max-waiting=-1", "max-connections=0", "job-time=-5m", "job-memory=-1", "keep-free=-1"} {
+		name, _, _ := strings.Cut(flag, "=")
+		var out bytes.Buffer
+		if err := run(t.Context(), []string{"lantage", "serve", "--" + flag}, &out, &out); err == nil || !strings.Contains(err.Error(), "--"+name+" is less than") {
+			t.Errorf("--%s: %v", flag, err)
+		}
+	}
+}
+
 // Of emerge's arguments only one is ours, and only where emerge would take it for an option.
 func TestWithoutShowInputs(t *testing.T) {
 	for _, c := range []struct {

@@ -53,7 +53,8 @@ func explainIDMap(l Layer, err error) error {
 	switch {
 	case fs.Type == unix.OVERLAYFS_SUPER_MAGIC:
 		return fmt.Errorf("%s is an overlay file system, which cannot be the base of a build root: give a plain "+
-			"directory or an unpacked stage3 as another base (lantage serve --bases DIR) (%w)", l.Source, err)
+			"directory or an unpacked stage3 as another base (lantage serve --bases DIR) or, where this is the state directory's, "+
+			"another one of those (--state-dir DIR) (%w)", l.Source, err)
 	case errors.Is(err, unix.EINVAL):
 		return fmt.Errorf("the file system of %s cannot be mounted with shifted owners by this kernel (%w): "+
 			"Linux 5.19 and ext4, xfs, btrfs or f2fs can; or give a directory on such a file system as another base "+

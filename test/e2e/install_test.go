@@ -56,7 +56,7 @@ func TestMakeInstall(t *testing.T) {
 	src, dest := clone(t), t.TempDir()
 	machine(t, src, "make", "install", "DESTDIR="+dest, "PREFIX=/opt/lantage")
 	want := []string{
-		"/opt/lantage/bin/lantage", "/opt/lantage/bin/lantaged",
+		"/opt/lantage/bin/lantage", "/opt/lantage/bin/lantaged", "/opt/lantage/lib/systemd/system/lantaged.service",
 		"/opt/lantage/share/man/man1/lantage.1", "/opt/lantage/share/man/man8/lantaged.8",
 	}
 	if got := filesIn(t, dest); !slices.Equal(got, want) {
@@ -78,6 +78,10 @@ func TestMakeInstall(t *testing.T) {
 	}
 	if out := machine(t, dest, filepath.Join(dest, want[1]), "--help"); !strings.Contains(out, "--listen") {
 		t.Errorf("lantaged --help is not that of lantage serve:\n%s", out)
+	}
+	unit, err := os.ReadFile(filepath.Join(dest, want[2]))
+	if err != nil || !strings.Contains(string(unit), "\nExecStart=/opt/lantage/bin/lantaged ") {
+		t.Errorf("the unit (%v):\n%s", err, unit)
 	}
 	machine(t, src, "make", "uninstall", "DESTDIR="+dest, "PREFIX=/opt/lantage")
 	if left := filesIn(t, dest); len(left) > 0 {
