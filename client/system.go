@@ -52,7 +52,7 @@ func querySystem(ctx context.Context, t *tools) (*system, error) {
 		s.configRoot = "/"
 	}
 	if s.chost == "" || !filepath.IsAbs(s.pkgdir) {
-		return nil, fmt.Errorf("Portage does not tell CHOST and PKGDIR (CHOST=%q, PKGDIR=%q); "+
+		return nil, fmt.Errorf("no CHOST and PKGDIR of Portage's (CHOST=%q, PKGDIR=%q); "+
 			"is a profile selected?", s.chost, s.pkgdir)
 	}
 	if s.eprefix != "" {
