@@ -119,14 +119,14 @@ MAKEOPTS=-j9# this is one, too
 export PORTAGE_NICENESS=3
 PORTAGE_TMPDIR=/x
 export EXTRA_ECONF="--with-dir=${PORTAGE_TMPDIR}"
-FEATURES='x "y'`)
+FEATURES='x "y'`, map[string]bool{"PORTAGE_TMPDIR": true})
 	want := []string{"CFLAGS=\"-O2 # not a comment\n  -pipe\"", "PORTAGE_TMPDIR=/x", "EXTRA_ECONF=\"--with-dir=${PORTAGE_TMPDIR}\"", `FEATURES='x "y'`}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
 	for _, odd := range []string{`LDFLAGS="a\"b"`, "FEATURES='x \\'", "source /etc/portage/extra", "# Lügen"} {
 		text := "# a comment\nCFLAGS=-O2\n" + odd + "\nMAKEOPTS=-j9\n"
-		if got := statements(text); !slices.Equal(got, []string{text}) {
+		if got := statements(text, nil); !slices.Equal(got, []string{text}) {
 			t.Errorf("%s: %q, want the whole text", odd, got)
 		}
 	}
@@ -195,6 +195,15 @@ func TestSettingsKey(t *testing.T) {
 		if key(other) == plain {
 			t.Errorf("%s does not change the key; it must", name)
 		}
+	}
+	using := func(opts string) string {
+		return key(func(_ *Job, f map[string]string) {
+			f["make.conf"] += "MAKEOPTS=" + opts + "\n"
+			f["env/x"] = "NINJAOPTS=\"${MAKEOPTS}\"\n"
+		})
+	}
+	if using("-j1") == using("-j2") {
+		t.Error("a variable of the builder's that another file uses does not change the key; it must")
 	}
 }
 

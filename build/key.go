@@ -70,6 +70,10 @@ func hashEnv(sum hash.Hash, job Job) {
 
 // hashConfig hashes the files below an etc/portage that matter, in order of their names.
 func hashConfig(sum hash.Hash, dir string) error {
+	used, err := usedVariables(dir)
+	if err != nil {
+		return err
+	}
 	return fs.WalkDir(os.DirFS(dir), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if p == "." && errors.Is(err, fs.ErrNotExist) {
@@ -92,11 +96,33 @@ func hashConfig(sum hash.Hash, dir string) error {
 		}
 		data, err := os.ReadFile(filepath.Join(dir, p))
 		if top == "make.conf" {
-			data = []byte(strings.Join(statements(string(data)), "\n"))
+			data = []byte(strings.Join(statements(string(data), used), "\n"))
 		}
 		fmt.Fprintf(sum, "file %q %x\n", p, sha256.Sum256(data))
 		return err
 	})
+}
+
+// usedVariable is the use of a variable in a make.conf, in a file of env/ or in a script.
+var usedVariable = regexp.MustCompile(`\$\{?[!#]?([A-Za-z_][A-Za-z0-9_]*)`)
+
+// usedVariables are those that anything below an etc/portage uses: NINJAOPTS="${MAKEOPTS}" makes the builder's variable matter.
+func usedVariables(dir string) (map[string]bool, error) {
+	used := map[string]bool{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(p string, d fs.DirEntry, err error) error {
+		if p == "." && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(dir, p))
+		for _, m := range usedVariable.FindAllSubmatch(data, -1) {
+			used[string(m[1])] = true
+		}
+		return err
+	})
+	return used, err
 }
 
 // plainStatement is a statement of a make.conf that Portage (portage.util.getconfig, which uses Python's shlex) reads as one
@@ -110,8 +136,8 @@ var readAsWritten = regexp.MustCompile(`^[\t\n -~]*$`)
 
 // statements are those of a make.conf (make.conf(5)) that change how a package is built. Who could have one left out that Portage
 // acts on would fill the PKGDIR that others are answered from: comments, and assignments of variables that change no build and
-// that nothing else in the text uses, are left out only of a text that has plain statements alone. Any other is one statement.
-func statements(text string) []string {
+// that nothing uses, are left out only of a text that has plain statements alone. Any other is one statement.
+func statements(text string, used map[string]bool) []string {
 	whole := []string{text}
 	if !readAsWritten.MatchString(text) {
 		return whole
@@ -127,7 +153,7 @@ func statements(text string) []string {
 		if strings.Trim(value, `"'`) == "source" || name == "export" { // commands, wherever they stand
 			return whole
 		}
-		if name != "" && (strings.Contains(text, "$"+name) || strings.Contains(text, "${"+name) || gentoo.ChangesBuild(name)) {
+		if name != "" && (used[name] || gentoo.ChangesBuild(name)) {
 			list = append(list, name+"="+value)
 		}
 	}
