@@ -15,8 +15,14 @@ import (
 // followEvery is how often a job's logs are looked at. They are on the builder's own disk and small reads.
 const followEvery = 200 * time.Millisecond
 
-// maxLogLine bounds a line of a build log that is passed on.
-const maxLogLine = 4096
+// What is kept of a job's logs, and read of them in one look, has bounds, since the job can make logs of any number and size: with
+// holes in them they take no room on its disk. The largest world has some 2000 packages.
+const (
+	maxLogLine = 4096 // of which the rest is another line
+	maxLogs    = 20_000
+	maxFollows = 20_000 // packages
+	maxLook    = 64 << 20
+)
 
 // follower turns what Portage writes while it builds (emerge.log and the build logs of the packages) into
 // events. Its files are written by the job, which is not trusted: they are opened below logDir only, never
@@ -27,7 +33,9 @@ type follower struct {
 	results *results
 	emit    func(Event)
 
-	files  map[string]*tail
+	files  map[string]int64 // how much of each was read
+	buf    []byte
+	left   int64 // of maxLook
 	states map[gentoo.CPV]*progress
 	all    *os.File // Job.Log
 
@@ -42,16 +50,10 @@ type progress struct {
 	log   string // name of its build log
 }
 
-// tail reads what is added to a file.
-type tail struct {
-	offset int64
-	rest   []byte // an unfinished line
-}
-
 func newFollower(job Job, logDir *os.Root, results *results, emit func(Event)) (*follower, error) {
 	f := &follower{
 		job: job, logDir: logDir, results: results, emit: emit,
-		files: make(map[string]*tail), states: make(map[gentoo.CPV]*progress),
+		files: map[string]int64{emergeLog: 0}, buf: make([]byte, 64<<10), states: make(map[gentoo.CPV]*progress),
 	}
 	if job.Log == "" {
 		return f, nil
@@ -86,54 +88,75 @@ func (f *follower) look() {
 		return
 	}
 	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	for _, name := range names {
+	f.left = maxLook
+	logNames(dir, func(name string) {
 		if cpv, err := gentoo.ParseBuildLogName(name); err == nil {
 			f.lines(name, func(line string) { f.buildLine(cpv, name, line) })
 		}
-	}
-	f.lines("emerge.log", f.emergeLine)
+	})
+	f.left = maxLook
+	f.lines(emergeLog, f.emergeLine)
 }
 
-// lines calls fn for each line that was added to a file.
+const emergeLog = "emerge.log"
+
+// logNames calls fn for the names in a log directory. Of too many it calls fn for some and reports false.
+func logNames(dir *os.File, fn func(name string)) bool {
+	for n := 0; ; {
+		names, err := dir.Readdirnames(1024)
+		for _, name := range names {
+			if n++; n > maxLogs {
+				return false
+			}
+			fn(name)
+		}
+		if err != nil {
+			return true
+		}
+	}
+}
+
+// lines calls fn for each line that was added to a file. A line that is not finished is read again with its rest.
 func (f *follower) lines(name string, fn func(string)) {
-	t := f.files[name]
-	if t == nil {
-		t = new(tail)
-		f.files[name] = t
+	offset, known := f.files[name]
+	if !known && len(f.files) > maxLogs { // those of earlier looks may be gone
+		return
 	}
 	file, err := openRegular(f.logDir, name)
 	if err != nil {
 		return
 	}
 	defer file.Close()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := file.ReadAt(buf, t.offset)
-		t.offset += int64(n)
-		data := append(t.rest, buf[:n]...)
+	for f.left > 0 {
+		n, err := file.ReadAt(f.buf, offset)
+		f.left -= int64(n)
+		data := f.buf[:n]
 		for {
-			line, rest, ok := bytes.Cut(data, []byte("\n"))
-			if !ok && len(data) < maxLogLine {
-				break
+			end, skip := bytes.IndexByte(data[:min(len(data), maxLogLine+1)], '\n'), 1
+			if end < 0 {
+				if len(data) <= maxLogLine {
+					break
+				}
+				end, skip = maxLogLine, 0
 			}
-			if !ok {
-				line, rest = data[:maxLogLine], data[maxLogLine:]
-			}
-			fn(string(line))
-			data = rest
+			fn(string(data[:end]))
+			data = data[end+skip:]
 		}
-		t.rest = append([]byte(nil), data...)
-		if err != nil || n == 0 {
+		offset += int64(n - len(data))
+		f.files[name] = offset
+		if err != nil {
 			return
 		}
 	}
 }
 
+// progress is that of a package, or nil if it is one too many.
 func (f *follower) progress(cpv gentoo.CPV) *progress {
 	p := f.states[cpv]
-	if p == nil {
+	if p == nil && len(f.states) < maxFollows {
 		p = new(progress)
+		// Not parts of a line, which would be kept with them.
+		cpv = gentoo.CPV{Category: strings.Clone(cpv.Category), Name: strings.Clone(cpv.Name), Version: strings.Clone(cpv.Version)}
 		f.states[cpv] = p
 	}
 	return p
@@ -146,11 +169,14 @@ func (f *follower) update(cpv gentoo.CPV, p *progress) {
 
 // buildLine takes one line of a package's build log.
 func (f *follower) buildLine(cpv gentoo.CPV, name, line string) {
-	p := f.progress(cpv)
-	p.log = name
 	if f.all != nil {
 		fmt.Fprintf(f.all, "%s> %s\n", cpv, strings.TrimRight(line, "\r"))
 	}
+	p := f.progress(cpv)
+	if p == nil {
+		return
+	}
+	p.log = name
 	if failure, ok := gentoo.FailureOf(line); ok && failure.CPV == cpv {
 		p.state, p.phase = StateFailed, failure.Phase
 		f.update(cpv, p)
@@ -166,7 +192,16 @@ func (f *follower) emergeLine(line string) {
 	if !ok {
 		return
 	}
+	switch e.Kind {
+	case gentoo.LogMergingBinary:
+		f.results.reused(e.CPV, e.Path)
+	case gentoo.LogMerging, gentoo.LogCompleted:
+		f.results.built(e.CPV) // does nothing when it is known
+	}
 	p := f.progress(e.CPV)
+	if p == nil {
+		return
+	}
 	switch e.Kind {
 	case gentoo.LogStart:
 		f.total = max(f.total, e.M)
@@ -176,14 +211,10 @@ func (f *follower) emergeLine(line string) {
 		}
 		p.of, p.state, p.phase = f.total, StateBuilding, ""
 		f.update(e.CPV, p)
-	case gentoo.LogMergingBinary:
-		f.results.reused(e.CPV, e.Path)
 	case gentoo.LogMerging:
-		f.results.built(e.CPV)
 		p.phase = "merge"
 		f.update(e.CPV, p)
 	case gentoo.LogCompleted:
-		f.results.built(e.CPV) // does nothing when it is known
 		p.state, p.phase = f.results.state(e.CPV), ""
 		f.update(e.CPV, p)
 	}
@@ -212,9 +243,10 @@ func (f *follower) planned() {
 			f.results.add(pkg.CPV, name, f.results.before[name])
 		}
 		if _, ok := f.results.found[pkg.CPV]; ok {
-			p := f.progress(pkg.CPV)
-			p.n, p.of, p.state = i+1, f.total, f.results.state(pkg.CPV)
-			f.update(pkg.CPV, p)
+			if p := f.progress(pkg.CPV); p != nil {
+				p.n, p.of, p.state = i+1, f.total, f.results.state(pkg.CPV)
+				f.update(pkg.CPV, p)
+			}
 		}
 	}
 }

@@ -36,12 +36,15 @@ const (
 
 // LimitError says that a job was ended by one of its limits: what it did, and the setting.
 type LimitError struct {
-	Name  string // of the limit, and of the daemon's flag
+	Name  string // of the limit, and of the daemon's flag; "": it is none that can be set
 	Value string // that it has
 	What  string // the job did
 }
 
 func (e *LimitError) Error() string {
+	if e.Name == "" {
+		return e.What
+	}
 	return fmt.Sprintf("%s (lantage serve --%s)", e.What, e.Name)
 }
 

@@ -110,6 +110,9 @@ func buildID(name, pf string) (int, bool) {
 
 // built looks for the binpkg that the job has made of a package.
 func (r *results) built(cpv gentoo.CPV) {
+	if !r.wanted[cpv] {
+		return
+	}
 	names := r.instances(cpv)
 	if len(names) == 0 {
 		return

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -73,7 +74,11 @@ func (w *watch) check() error {
 	if l.Time > 0 && time.Since(w.begun) > l.Time {
 		return l.exceeded(limitTime, "it took longer than %s")
 	}
-	if l.Silence > 0 && time.Since(w.heard()) > l.Silence {
+	heard, crowded := w.heard()
+	if crowded {
+		return &LimitError{What: fmt.Sprintf("it made more than %d files in its directory of logs, and no setting allows more", maxLogs)}
+	}
+	if l.Silence > 0 && time.Since(heard) > l.Silence {
 		return l.exceeded(limitSilence, "nothing was written to its logs for %s")
 	}
 	if free, files := freeDisk(w.writes[0]); l.KeepFree > 0 && (free < l.KeepFree || files < keepFiles) {
@@ -91,22 +96,24 @@ func (w *watch) check() error {
 	return nil
 }
 
-// heard is when the job last wrote to its logs.
-func (w *watch) heard() time.Time {
-	last := w.begun
-	note := func(fi fs.FileInfo, err error) {
-		if err == nil && fi.ModTime().After(last) {
+// heard is when the job last wrote to its logs, and whether they are too many to look at.
+func (w *watch) heard() (last time.Time, crowded bool) {
+	last = w.begun
+	note := func(path string) {
+		if fi, err := os.Lstat(path); err == nil && fi.ModTime().After(last) {
 			last = fi.ModTime()
 		}
 	}
 	for _, log := range w.logs {
-		note(os.Lstat(log))
-		entries, _ := os.ReadDir(log)
-		for _, e := range entries {
-			note(e.Info())
+		note(log)
+		f, err := os.Open(log)
+		if err != nil {
+			continue
 		}
+		crowded = !logNames(f, func(name string) { note(filepath.Join(log, name)) }) || crowded
+		f.Close()
 	}
-	return last
+	return last, crowded
 }
 
 // checkWritten counts what a job has written only when the disk has lost so much that it may be too much: the trees of large packages
