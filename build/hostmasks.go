@@ -31,9 +31,17 @@ var privateFiles = []string{
 	"/etc/shadow-", "/etc/sudoers",
 }
 
-// settingsDirs are where a system's settings lie, with passwords and keys among them, wherever a service wants them. What not
-// everybody may read there is hidden: Portage's own user, who builds, could not read it on this machine either.
-var settingsDirs = []string{"/etc", "/usr/local/etc"}
+// mixedDirs are where what is installed lies beside settings and data of services, with passwords and keys among them, wherever a
+// service wants them. What not everybody may read there is hidden: Portage's own user, who builds, could not read it on this machine
+// either.
+var mixedDirs = []string{"/etc", "/opt", "/usr/local", "/var/lib/gentoo", "/var/lib/misc", "/var/lib/portage", "/var/lib/texmf"}
+
+// What is in one of the mixedDirs is looked through for each job. One thing there that has more files than any program, or in which
+// more is hidden than can be while a job waits, is hidden as a whole.
+var (
+	maxInstalled = 200_000
+	maxHidden    = 1000
+)
 
 // hostMasks are the directories and files of the system below root that jobs must not see, as seen inside.
 func hostMasks(root, stateDir string) (dirs, files []string) {
@@ -54,28 +62,18 @@ func hostMasks(root, stateDir string) (dirs, files []string) {
 			dirs = append(dirs, dir)
 		}
 	}
-	for _, dir := range settingsDirs {
-		_ = filepath.WalkDir(filepath.Join(root, dir), func(path string, e fs.DirEntry, err error) error {
-			if err != nil {
-				return fs.SkipDir
-			}
-			rel, _ := filepath.Rel(root, path)
-			inside := filepath.Join("/", rel)
-			fi, err := e.Info()
-			switch {
-			case err != nil:
-			case fi.IsDir() && slices.Contains(dirs, inside):
-				return fs.SkipDir
-			case fi.IsDir() && fi.Mode()&0o005 != 0o005:
-				dirs = append(dirs, inside)
-				return fs.SkipDir
-			case !fi.IsDir() && fi.Mode()&fs.ModeSymlink == 0 && fi.Mode()&0o004 == 0:
-				files = append(files, inside)
-			}
-			return nil
-		})
-	}
 	dirs = append(dirs, stateDir)
+	for _, dir := range mixedDirs {
+		entries, err := os.ReadDir(filepath.Join(root, dir))
+		if err != nil && !os.IsNotExist(err) || closed(filepath.Join(root, dir)) {
+			dirs = append(dirs, dir)
+			continue
+		}
+		for _, e := range entries {
+			d, f := unreadable(root, filepath.Join(dir, e.Name()), dirs)
+			dirs, files = append(dirs, d...), append(files, f...)
+		}
+	}
 	files = append(files, privateFiles...)
 	// What is hidden in a directory that is hidden itself is not there any more.
 	slices.Sort(dirs)
@@ -84,6 +82,47 @@ func hostMasks(root, stateDir string) (dirs, files []string) {
 	files = slices.DeleteFunc(files, func(f string) bool { return insideOne(outer, f) })
 	slices.Sort(files)
 	return outer, slices.Compact(files)
+}
+
+// unreadable are the directories and files at and below a path of the system below root that not everybody may read, but for those
+// in the directories that are hidden anyway.
+func unreadable(root, top string, hidden []string) (dirs, files []string) {
+	seen := 0
+	_ = filepath.WalkDir(filepath.Join(root, top), func(path string, e fs.DirEntry, err error) error {
+		rel, _ := filepath.Rel(root, path)
+		inside := filepath.Join("/", rel)
+		seen++
+		switch {
+		case seen > maxInstalled || len(dirs)+len(files) > maxHidden:
+			return fs.SkipAll
+		case err != nil && e != nil && e.IsDir() && !os.IsNotExist(err): // what is in it is not known
+			dirs = append(dirs, inside)
+			return fs.SkipDir
+		case err != nil:
+			return fs.SkipDir
+		case e.IsDir() && slices.Contains(hidden, inside):
+			return fs.SkipDir
+		case e.IsDir() && closed(path):
+			dirs = append(dirs, inside)
+			return fs.SkipDir
+		case e.IsDir() || e.Type() == fs.ModeSymlink:
+			return nil
+		}
+		if fi, err := e.Info(); err == nil && fi.Mode()&0o004 == 0 {
+			files = append(files, inside)
+		}
+		return nil
+	})
+	if seen > maxInstalled || len(dirs)+len(files) > maxHidden {
+		return []string{top}, nil
+	}
+	return dirs, files
+}
+
+// closed reports whether not everybody may look into a directory.
+func closed(dir string) bool {
+	fi, err := os.Stat(dir)
+	return err == nil && fi.Mode()&0o005 != 0o005
 }
 
 // insideOne reports whether path lies below one of the directories.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -35,7 +36,11 @@ func TestHostMasks(t *testing.T) {
 	for _, path := range hidden {
 		put(path, 0o644)
 	}
-	private := []string{"/etc/ssl/nginx/server.key", "/etc/mail.secret", "/usr/local/etc/vault.conf", "/etc/closed/deep/x"}
+	private := []string{
+		"/etc/ssl/nginx/server.key", "/etc/mail.secret", "/usr/local/etc/vault.conf", "/etc/closed/deep/x", "/opt/gitea/conf/app.ini",
+		"/opt/secret", "/usr/local/nagios/etc/resource.cfg", "/var/lib/misc/random-seed", "/var/lib/gentoo/secret", "/var/lib/portage/secret",
+		"/var/lib/texmf/secret",
+	}
 	for _, path := range private {
 		put(path, 0o640)
 	}
@@ -44,7 +49,7 @@ func TestHostMasks(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := []string{
-		"/usr/lib/libc.so", "/opt/vendor/app", "/etc/ld.so.conf", "/etc/env.d/00basic", "/etc/ssl/nginx/server.crt", "/etc/passwd",
+		"/usr/lib/libc.so", "/opt/vendor/app", "/opt/gitea/conf/other.ini", "/usr/local/bin/x", "/var/lib/misc/x", "/etc/ld.so.conf", "/etc/env.d/00basic", "/etc/ssl/nginx/server.crt", "/etc/passwd",
 		"/var/db/pkg/a/b-1/CONTENTS", "/var/db/repos/gentoo/profiles/x", "/var/lib/portage/world", "/var/lib/gentoo/x", "/lib64/x", "/bin/sh",
 	}
 	for _, path := range seen {
@@ -69,5 +74,32 @@ func TestHostMasks(t *testing.T) {
 		if insideOne(dirs, dir) && dir != "/opt/state" {
 			t.Errorf("%s is hidden twice", dir)
 		}
+	}
+}
+
+// TestHostMasksHaveBounds: what would take too long to look through, or to hide piece by piece, is hidden as a whole, and nothing beside it.
+func TestHostMasksHaveBounds(t *testing.T) {
+	root := t.TempDir()
+	defer func(installed, hidden int) { maxInstalled, maxHidden = installed, hidden }(maxInstalled, maxHidden)
+	maxInstalled, maxHidden = 30, 10
+	for dir, n := range map[string]int{"opt/large": 30, "opt/fits": 29, "usr/local/private": 11, "etc/private": 10} {
+		for i := range n {
+			mode := os.FileMode(0o644)
+			if filepath.Base(dir) == "private" {
+				mode = 0o600
+			}
+			name := filepath.Join(root, dir, strconv.Itoa(i))
+			put(t, name, "")
+			if err := os.Chmod(name, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	dirs, files := hostMasks(root, "/opt/state")
+	if want := []string{"/opt/large", "/opt/state", "/usr/local/private"}; !slices.Equal(dirs, want) {
+		t.Errorf("these directories are hidden: %v, want %v", dirs, want)
+	}
+	if !slices.Contains(files, "/etc/private/9") || slices.ContainsFunc(files, func(f string) bool { return insideOne(dirs, f) }) {
+		t.Errorf("these files are hidden: %v", files)
 	}
 }

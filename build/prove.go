@@ -36,8 +36,8 @@ func prove(spec *rootSpec) error {
 		}
 	}
 	for _, file := range spec.Remove {
-		if _, err := os.Lstat(file); err == nil && !spec.writes(file) {
-			return fmt.Errorf("%s can be seen", file)
+		if unix.Access(file, unix.R_OK) == nil && !spec.writes(file) {
+			return fmt.Errorf("%s can be read", file)
 		}
 	}
 	if _, err := os.Lstat(spec.Dir); err == nil {

@@ -96,6 +96,48 @@ func TestBuildRootProves(t *testing.T) {
 	}
 }
 
+// otherFS is a base with something of another file system in it.
+type otherFS struct {
+	DirBase
+	layer  Layer
+	hidden string
+}
+
+func (b otherFS) Layers() ([]Layer, error)    { return []Layer{{b.Dir, "/"}, b.layer}, nil }
+func (b otherFS) Masks() ([]string, []string) { return nil, []string{b.hidden} }
+
+// TestLayerAsItIs: nothing can be taken away from a file system that cannot shift owners. What only its owner may read there the job
+// cannot read all the same, and one that it could is found.
+func TestLayerAsItIs(t *testing.T) {
+	r, base := realRoots(t)
+	dir := t.TempDir()
+	for name, mode := range map[string]os.FileMode{"private": 0o600, "public": 0o644} {
+		put(t, filepath.Join(dir, "lower", name), "x")
+		if err := os.Chmod(filepath.Join(dir, "lower", name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"none", "merged"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	merged := filepath.Join(dir, "merged") // overlayfs is one
+	if err := unix.Mount("overlay", merged, "overlay", 0, "lowerdir="+dir+"/lower:"+dir+"/none"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Unmount(merged, 0) }()
+	if err := os.Mkdir(filepath.Join(base.Dir, "opt"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"private": "<nil>", "public": "/opt/public can be read"} {
+		err := r.try(t.Context(), otherFS{base, Layer{merged, "/opt"}, "/opt/" + name}, "", []string{"/bin/lantage", "version"})
+		if got := fmt.Sprint(err); !strings.HasSuffix(got, want) {
+			t.Errorf("with a %s file: %s", name, got)
+		}
+	}
+}
+
 // BenchmarkBuildRoot is a whole job that does nothing: the root is set up, proved, inhabited and removed, with limits. base=host needs
 // a root file system that can be a layer.
 func BenchmarkBuildRoot(b *testing.B) {

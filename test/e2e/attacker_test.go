@@ -40,8 +40,8 @@ const outside = "/var/lib/lantage/id"
 // attempts is the table. What a script runs besides bash is in header.
 var attempts = []attempt{
 	{
-		what: "read people's and services' files", stops: "they are not in the root: of base `host` only what is installed is",
-		script: `found=$(grep -rlsF "${MARK}" /root /home /srv /mnt /media /boot /opt /data /swapfile /var --exclude-dir=portage); echo "${found}"; [[ ${found} ]]`,
+		what: "read people's and services' files", stops: "they are not in the root: of base `host` only what is installed is, and nothing that not everybody may read in `/opt`, `/usr/local` and `/var/lib`",
+		script: `found=$(grep -rlsF "${MARK}" /root /home /srv /mnt /media /boot /opt /usr/local /data /swapfile /var --exclude-dir=portage); echo "${found}"; [[ ${found} ]]`,
 	},
 	{
 		what: "read passwords and keys (`/etc/shadow`, SSH, TLS, GPG, VPN)", stops: "what not everybody may read in `/etc` is not in the root, nor are `/etc/ssh` and its like",
@@ -273,11 +273,14 @@ func TestAttacker(t *testing.T) {
 		"/var/cache/secret", "/var/tmp/secret", "/run/secret", "/tmp/secret",
 		"/var/lib/lantage/secret", "/var/lib/lantage/jobs/other/inputs/secret", "/var/lib/lantage/binpkgs/other/secret",
 		"/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key", "/etc/ssl/private/key.pem",
-		"/etc/ssl/nginx/server.key", "/etc/portage/gnupg/secring.gpg", "/etc/NetworkManager/system-connections/home", "/etc/wireguard/wg0.conf",
+		"/etc/portage/gnupg/secring.gpg", "/etc/NetworkManager/system-connections/home", "/etc/wireguard/wg0.conf",
 	} {
 		put(t, tower, path, secret)
 	}
-	in(t, tower, nil, "chmod", "600", "/etc/ssl/nginx/server.key").ok(t)
+	for _, path := range []string{"/etc/ssl/nginx/server.key", "/opt/app/settings", "/usr/local/app/settings", "/var/lib/misc/random-seed"} {
+		put(t, tower, path, secret)
+		in(t, tower, nil, "chmod", "600", path).ok(t)
+	}
 	outsider := tower.Command(context.Background(), "python3", "-c",
 		`import socket, os; s = socket.socket(socket.AF_UNIX); s.bind("\0lantage-lab"); s.listen(); os.execvp("sleep", ["sleep", "31415"])`)
 	if err := outsider.Start(); err != nil {
