@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -58,7 +59,7 @@ type row struct {
 //
 // Of extended attributes those go that KeptXattr names. The labels of a machine's own security module and
 // what belongs to file systems (ignoredXattr) stay: they mean nothing elsewhere, and jobs could not see them.
-var table = slices.Concat([]row{
+var table = []row{
 	{"/usr", whole, "the installed system"},
 	{"/usr/local", whole, "the installed system, often a file system of its own"},
 	{"/lib*", whole, "the installed system, or links into /usr"},
@@ -68,10 +69,10 @@ var table = slices.Concat([]row{
 	{"/etc/portage", whole, "Portage's configuration, some of which root alone may read"},
 	{"/var/db/pkg", whole, "the VDB"},
 	{"/var/lib/portage", whole, "world file and sets, preserved libraries"},
-	{"/var/lib/gentoo", whole, "state of Gentoo's own tools"},
-	{"/var/lib/eselect", whole, "what eselect has chosen"},
-	{"/var/lib/misc", whole, "state of the system"},
-	{"/var/lib/texmf", whole, "TeX's configuration"},
+	{"/var/lib/gentoo", public, "state of Gentoo's own tools"},
+	{"/var/lib/eselect", public, "what eselect has chosen"},
+	{"/var/lib/misc", public, "state of the system"},
+	{"/var/lib/texmf", public, "TeX's configuration"},
 
 	{"/home", empty, "people's data"},
 	{"/root", empty, "people's data"},
@@ -182,29 +183,45 @@ var table = slices.Concat([]row{
 	{"/etc/**/.svn", none, history},
 	{"/etc/**/CVS", none, history},
 
+	secretsIn("/etc"),
+
 	{"/*", links, "not a place of the system"},
-}, secretsIn("/etc"))
+}
 
 // secretNames are names of files and directories that hold keys or passwords, wherever people write. What files with other names
 // have of them, Rules.Text takes out.
 var secretNames = []string{
-	".aws", ".git-credentials", ".htpasswd", ".my.cnf", ".netrc", ".npmrc", ".password-store", ".pgpass", ".pypirc", ".ssh", "*.jks", "*.kdbx",
-	"*.key", "*.keytab", "*.p12", "*.pfx", "*.ppk", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_rsa", "netrc",
+	".aws", ".git-credentials", ".gnupg", ".my.cnf", ".npmrc", ".password-store", ".pgpass", ".pypirc", ".ssh", "*.jks",
+	"*.kdbx", "*.key", "*.keytab", "*.p12", "*.pfx", "*.ppk", "htpasswd", "id_dsa*", "id_ecdsa*", "id_ed25519*", "id_rsa*", "netrc",
 	"private-keys-v1.d", "secring.gpg", "ssh_host_*_key",
 }
 
-// SecretName reports whether files or directories of this name stay on their machine, with all that is in them.
+// SecretName reports whether files or directories of this name stay on their machine, with all that is in them. So do copies, as
+// editors and people make them; but not public keys, nor changes to what has such a name.
 func SecretName(name string) bool {
-	return name == ".gnupg" || slices.ContainsFunc(secretNames, func(pattern string) bool { return matches(pattern, name) })
+	name = strings.ToLower(name)
+	return secretRE.MatchString(name) && !openRE.MatchString(name)
 }
 
-func secretsIn(dir string) []row {
-	var rows []row
-	for _, name := range secretNames {
-		rows = append(rows, row{dir + "/**/" + name, empty, secret})
+var (
+	secretRE = namesRE(secretNames)
+	openRE   = regexp.MustCompile(`\.(?:pub|patch|diff)$`)
+)
+
+// namesRE matches names in lower case, with a dot before them or not, and those of copies: KEY~, KEY-, KEY.bak, KEY_old, #KEY#, .KEY.swp
+// and ._cfg0000_KEY.
+func namesRE(names []string) *regexp.Regexp {
+	var all []string
+	for _, n := range names {
+		all = append(all, strings.ReplaceAll(regexp.QuoteMeta(n), `\*`, `.*`))
 	}
-	return rows
+	return regexp.MustCompile(`(?s)^(?:\._cfg\d+_|[.#])?(?:` + strings.Join(all, "|") + `)(?:[.~].*|[_-](?:\d|bak|backup|copy|old|orig|save).*|[#-])?$`)
 }
+
+// anySecret as the name in a row stands for those that SecretName knows.
+const anySecret = "any secret"
+
+func secretsIn(dir string) row { return row{dir + "/**/" + anySecret, empty, secret} }
 
 const (
 	secret  = "a secret"

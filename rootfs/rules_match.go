@@ -76,7 +76,7 @@ func (r *Rules) compile() (*ruler, error) {
 		dir := m.follow(rel(p), func(string) {})
 		m.written = append(m.written, dir)
 		if !within(dir, "etc") {
-			m.addTable(secretsIn("/" + dir))
+			m.addTable([]row{secretsIn("/" + dir)})
 		}
 	}
 	m.addTable(table)
@@ -233,7 +233,7 @@ func (m *ruler) judge(p, name string, up row, h here) (w row, own bool) {
 		return row{}, false
 	}
 	for _, d := range h.deep {
-		if matches(d.name, name) {
+		if d.name == anySecret && SecretName(name) || matches(d.name, name) {
 			return d.row, false
 		}
 	}

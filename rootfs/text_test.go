@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -120,12 +121,32 @@ func TestTextAndOlderList(t *testing.T) {
 }
 
 func TestSecretName(t *testing.T) {
-	for _, name := range []string{".gnupg", ".netrc", "a.key", "id_rsa", "ssh_host_rsa_key"} {
+	secrets := []string{
+		".aws", ".git-credentials", ".gnupg", ".htpasswd", ".my.cnf", ".netrc", ".npmrc", ".password-store", ".pgpass", ".pypirc", ".ssh", "a.jks",
+		"a.kdbx", "a.key", "a.keytab", "a.p12", "a.pfx", "a.ppk", "htpasswd", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk",
+		"id_rsa", "netrc", "private-keys-v1.d", "secring.gpg", "ssh_host_rsa_key",
+		"A.KEY", "ID_rsa", "id_rsa.old", "id_rsa_github", "a.key.bak", "a.key~", "a.key-", "a.key_old", "a.key-20260101", "a.key.1", ".a.key.swp", "#a.key#",
+		"._cfg0000_netrc", ".ssh.bak", "a\nb.key", "krb5.keytab.1", "ssh_host_rsa_key.old",
+	}
+	for _, name := range secrets {
 		if !SecretName(name) {
 			t.Errorf("%s is no secret", name)
 		}
 	}
-	if i := slices.IndexFunc([]string{"gnupg", "id_rsa.pub", "key", "a.pem", "make.conf"}, SecretName); i >= 0 {
-		t.Errorf("name %d is a secret", i)
+	for _, name := range []string{
+		"gnupg", "id_rsa.pub", "id_rsa-cert.pub", "ssh_host_rsa_key.pub", "a.key.pub", "key", "keys", "a.pem", "make.conf", "a.keyring",
+		"a.keymap", "a.keys", "gentoo-release.asc", "monkey", "netrc-parser", "netrc-parser-1.0.ebuild", "libnetrc", "htpasswd-tool", "a.key.patch",
+		"a.key-size.patch", "key.eclass", "trustedkeys.gpg", "pubring.gpg", "passwd", "a.key-size.c",
+	} {
+		if SecretName(name) {
+			t.Errorf("%s is a secret", name)
+		}
+	}
+	defer func(re *regexp.Regexp) { secretRE = re }(secretRE)
+	for i, name := range secretNames {
+		secretRE = namesRE(slices.Delete(slices.Clone(secretNames), i, i+1))
+		if !slices.ContainsFunc(secrets, func(s string) bool { return !SecretName(s) }) {
+			t.Errorf("nothing needs the name %s", name)
+		}
 	}
 }
