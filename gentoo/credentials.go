@@ -74,9 +74,14 @@ type credentialRule struct {
 func (r *credentialRule) find(text string, near span) (spans []span) {
 	for _, m := range r.re.FindAllStringSubmatchIndex(text[near.start:near.end], -1) {
 		for i := 2; i < len(m); i += 2 {
-			if s := (span{near.start + m[i], near.start + m[i+1]}); m[i] < m[i+1] && text[s.start:s.end] != blank && !reference(text[s.start:s.end]) {
-				spans = append(spans, s)
+			s := span{near.start + m[i], near.start + m[i+1]}
+			if m[i] == m[i+1] || text[s.start:s.end] == blank {
+				continue
 			}
+			if reference(text[s.start:s.end]) { // and what is added to it is none, either
+				break
+			}
+			spans = append(spans, s)
 		}
 	}
 	return spans
@@ -136,9 +141,15 @@ const (
 	secretWord = `(?:passwo?r?d|passphrase|secret|token|api[_-]?key|access[_-]key|credentials?)`
 	secretName = `(?:(?:\w[\w.-]*)?` + secretWord + `|(?:\w[\w.-]*[_.-])?pass|_auth)`
 	// a value in quotation marks, which in a value that itself is quoted are escaped; or a bare word
-	quotedOr = `(?:\\"([^"\n]*?)\\"|"((?:[^"\\]|\\.)*)"|'([^']*)'|`
+	quoted   = `\\"([^"\n]*?)\\"|"((?:[^"\\]|\\.)*)"|'([^']*)'`
+	quotedOr = `(?:` + quoted + `|`
 	bare     = `((?:\\[^\s"']|[^\s"'\\])+))`
 	bareItem = `((?:\\[^\s"']|\$\{[^}\s]*\}|[^\s"'\\&,;)\]}])+))` // in a list
+	// what else a shell takes for the same word: what is quoted, or escaped. The quotation mark after a bare word may be the end of what
+	// the word is in, so that there are no blanks up to the next one then.
+	morePieces  = `|\\[^\s"']|(?:\\[ \t"'])*[^\s"'\\,;&|<>()\]}])+)?`
+	afterQuoted = `((?:"[^"\n]*"|'[^'\n]*'` + morePieces
+	afterBare   = `((?:"[^"\s]*"|'[^'\s]*'` + morePieces
 )
 
 var assignmentHints = []string{
@@ -148,7 +159,8 @@ var assignmentHints = []string{
 var credentialRules = []credentialRule{
 	{ // NAME=value, as shells and env.d have it
 		assignmentHints, false,
-		regexp.MustCompile(`(?im)^[ \t;#]*(?:(?:export|local|readonly|set|declare(?:[ \t]+-\w+)*)[ \t]+)?` + secretName + `\+?=` + quotedOr + bare),
+		regexp.MustCompile(`(?im)^[ \t;#]*(?:(?:export|local|readonly|set|declare(?:[ \t]+-\w+)*)[ \t]+)?` + secretName +
+			`\+?=(?:(?:` + quoted + `)` + afterQuoted + `|(?:` + bare + afterBare + `)`),
 	},
 	{ // name = value to the end of the line, as ini files have it
 		assignmentHints, false,
@@ -161,6 +173,10 @@ var credentialRules = []credentialRule{
 	{ // name: value, as YAML and JSON have it; but passwd: is a line of nsswitch.conf
 		assignmentHints, false,
 		regexp.MustCompile(`(?im)^[ \t"'{-]*(?:\w[\w.-]*)?(?:password|passphrase|secret|token|api[_-]?key|access[_-]key)["']?[ \t]*:[ \t]+` + quotedOr + bareItem),
+	},
+	{ // "name":"value", as JSON has it without blanks and anywhere in a line
+		assignmentHints, false,
+		regexp.MustCompile(`(?im)(?:^|[{,])[ \t]*\\?["']` + secretName + `\\?["'][ \t]*:[ \t]*(?:` + quoted + `)`),
 	},
 	{ // --http-password=value
 		append([]string{"bearer", "cookie"}, assignmentHints...), false,
@@ -177,10 +193,10 @@ var credentialRules = []credentialRule{
 		false,
 		regexp.MustCompile(`(?i)--(?:proxy-)?user[= \t]+(?:\\?["'])?[^\s:"'\\]*:((?:\\[^\s"']|[^\s"'\\])+)`),
 	},
-	{ // likewise curl's -u, lftp's with a comma, and sshpass
+	{ // likewise curl's -u, which may be the last of several, lftp's with a comma, and sshpass
 		[]string{"curl", "lftp", "sshpass"},
 		false,
-		regexp.MustCompile(`(?i)(?:[ \t]-u[ \t]*(?:\\?["'])?[^\s:,"'\\]*[:,]|\bsshpass[ \t]+-p[ \t]*(?:\\?["'])?)` +
+		regexp.MustCompile(`(?i)(?:[ \t]-(?:u[ \t]*|[a-z#\d]+u[ \t]+)(?:\\?["'])?[^\s:,"'\\]*[:,]|\bsshpass[ \t]+-p[ \t]*(?:\\?["'])?)` +
 			`((?:\\[^\s"']|[^\s"'\\-])(?:\\[^\s"']|[^\s"'\\])*)`),
 	},
 	{ // header: value
