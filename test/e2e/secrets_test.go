@@ -45,6 +45,8 @@ RSYNC_PASSWORD="` + leakMark + `"
 	"/etc/netplan/lan.yaml":                      "password: " + leakMark + "\n",
 	"/etc/ipsec.secrets":                         leakMark,
 	"/etc/ssl/certs/both.pem":                    "-----BEGIN PRIVATE KEY-----\n" + leakMark + "\n-----END PRIVATE KEY-----\n",
+	"/etc/nginx/Server.KEY.bak":                  leakMark,
+	"/etc/docker.json":                           `{"auths":{},"token":"` + leakMark + `"}`,
 	"/root/.netrc":                               leakMark,
 	"/root/.git-credentials":                     leakMark,
 	"/home/larry/.ssh/id_ed25519":                leakMark,

@@ -33,6 +33,7 @@ var secretFiles = map[string]os.FileMode{
 	"/home/larry/letter":                         0o644,
 	"/root/.ssh/id_ed25519":                      0o600,
 	"/srv/data":                                  0o644,
+	"/var/lib/misc/random-seed":                  0o600,
 	"/tmp/scratch":                               0o644,
 	"/var/cache/some":                            0o644,
 	"/var/lib/service/db":                        0o644,
