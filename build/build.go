@@ -244,7 +244,7 @@ func (r *Runner) emerge(
 		return Report{}, err
 	}
 	defer output.Close()
-	found := newResults(pkgDir, pkgs, trust, emit)
+	found := newResults(ctx, pkgDir, pkgs, trust, emit)
 	if found.complete() {
 		spec.Argv = cachedArgv(spec.Argv)
 	}

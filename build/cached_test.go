@@ -42,7 +42,7 @@ These are the packages that would be merged, in order:
 	pkgs := []Package{{cpv(t, "a/one-1"), "lab"}, {cpv(t, "a/two-2"), "lab"}}
 	var events []Event
 	emit := func(e Event) { events = append(events, e) }
-	found := newResults(pkgDir, pkgs, func(bool) error { return nil }, emit)
+	found := newResults(t.Context(), pkgDir, pkgs, func(bool) error { return nil }, emit)
 	if !found.complete() {
 		t.Error("every package has a binpkg, and complete does not say so")
 	}
@@ -62,7 +62,7 @@ These are the packages that would be merged, in order:
 		events[1].N != 2 || events[1].Of != 3 {
 		t.Errorf("events: %+v", events)
 	}
-	more := newResults(pkgDir, append(pkgs, Package{gentoo.CPV{Category: "a", Name: "three", Version: "1"}, "lab"}), nil, emit)
+	more := newResults(t.Context(), pkgDir, append(pkgs, Package{gentoo.CPV{Category: "a", Name: "three", Version: "1"}, "lab"}), nil, emit)
 	if more.complete() {
 		t.Error("a package without a binpkg, and complete says there is one of each")
 	}

@@ -2,6 +2,7 @@ package build
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,7 +21,7 @@ func followLogs(t *testing.T, job Job, logs string, emit func(Event), pkgs ...Pa
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
-	f, err := newFollower(job, root, newResults(t.TempDir(), pkgs, nil, emit), emit)
+	f, err := newFollower(job, root, newResults(t.Context(), t.TempDir(), pkgs, nil, emit), emit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,5 +166,27 @@ func TestLogWithHoles(t *testing.T) {
 	}
 	if f.states[cpv(t, "a/one-1")] == nil {
 		t.Error("emerge's own log was not read")
+	}
+}
+
+// TestResultWithHoles: a cancelled job is over, however large what it declares is.
+func TestResultWithHoles(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var events []Event
+	r := newResults(ctx, t.TempDir(), []Package{{cpv(t, "a/one-1"), "lab"}}, func(bool) error { return nil }, func(e Event) { events = append(events, e) })
+	binpkg := filepath.Join(r.dir, "a/one/one-1-1.gpkg.tar")
+	put(t, binpkg, "")
+	if err := os.Truncate(binpkg, 1<<42); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.built(cpv(t, "a/one-1"))
+	}()
+	cancel()
+	<-done
+	if len(r.found)+len(events) > 0 {
+		t.Errorf("it was declared: %v, %+v", r.found, events)
 	}
 }

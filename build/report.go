@@ -58,7 +58,7 @@ func (f *follower) failed() []gentoo.CPV {
 func (f *follower) declareLog(cpv gentoo.CPV) {
 	p := f.states[cpv]
 	res := Result{CPV: cpv, Dir: f.logDir.Name(), Path: p.log, Log: true}
-	if err := res.hash(); err != nil {
+	if err := res.hash(f.results.ended); err != nil {
 		return
 	}
 	f.emit(Event{Kind: EventPackage, CPV: cpv, N: p.n, Of: p.of, State: StateFailed, Phase: p.phase})

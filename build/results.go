@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -33,12 +34,13 @@ type results struct {
 	found  map[gentoo.CPV]Result
 	trust  func(reused bool) error // whether the base is still what it was when the job began
 	emit   func(Event)
+	ended  func() error // why nobody waits for results any more
 }
 
-func newResults(dir string, pkgs []Package, trust func(reused bool) error, emit func(Event)) *results {
+func newResults(ctx context.Context, dir string, pkgs []Package, trust func(reused bool) error, emit func(Event)) *results {
 	r := &results{
 		dir: dir, before: make(map[string]bool), wanted: make(map[gentoo.CPV]bool),
-		found: make(map[gentoo.CPV]Result), trust: trust, emit: emit,
+		found: make(map[gentoo.CPV]Result), trust: trust, emit: emit, ended: ctx.Err,
 	}
 	for _, p := range pkgs {
 		r.wanted[p.CPV] = true
@@ -140,7 +142,10 @@ func (r *results) add(cpv gentoo.CPV, rel string, reused bool) {
 		return
 	}
 	res := Result{CPV: cpv, Dir: r.dir, Path: rel, Reused: reused}
-	if err := res.hash(); err != nil {
+	switch err := res.hash(r.ended); {
+	case r.ended() != nil: // it stays in PKGDIR
+		return
+	case err != nil:
 		r.emit(Event{Kind: EventNote, CPV: cpv, Text: fmt.Sprintf("the binpkg of %s cannot be read: %v", cpv, err)})
 		return
 	}
@@ -148,17 +153,30 @@ func (r *results) add(cpv gentoo.CPV, rel string, reused bool) {
 	r.emit(Event{Kind: EventResult, CPV: cpv, Result: &res})
 }
 
-// hash fills in size and SHA-256.
-func (r *Result) hash() error {
+// hash fills in size and SHA-256, unless the job is ended meanwhile: a file with holes can be as large as a job likes.
+func (r *Result) hash(ended func() error) error {
 	f, err := r.Open()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	sum := sha256.New()
-	r.Size, err = io.Copy(sum, f)
+	r.Size, err = io.Copy(sum, untilEnded{f, ended})
 	sum.Sum(r.SHA256[:0])
 	return err
+}
+
+// untilEnded reads until ended says why not any more.
+type untilEnded struct {
+	io.Reader
+	ended func() error
+}
+
+func (r untilEnded) Read(p []byte) (int, error) {
+	if err := r.ended(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
 }
 
 // state is the state of a package whose work is over.
