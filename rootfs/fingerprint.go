@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// fingerprintVersion changes with what a fingerprint is made of, and with the table of the rules.
-const fingerprintVersion = 2
+// fingerprintVersion changes with what a fingerprint is made of, and with what Rules.Text takes out of the same text.
+const fingerprintVersion = 3
 
 // depth is how far below its place a place is looked at.
 type depth int
@@ -44,7 +44,7 @@ func (r *Rules) Fingerprint() (string, error) {
 		return "", err
 	}
 	p := &fingerprint{m: m, h: sha256.New(), stamped: map[string]bool{}}
-	p.add("lantage root", fingerprintVersion, r.Kernel)
+	p.add("lantage root", fingerprintVersion, r.Kernel, table, kernelRows[r.Kernel], secretRE, openRE)
 	for _, paths := range [][]string{r.Repos, r.Include, r.Exclude, r.Skip, r.Own} {
 		p.add(len(paths))
 		for _, path := range slices.Sorted(slices.Values(paths)) {

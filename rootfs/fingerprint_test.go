@@ -104,6 +104,16 @@ func TestFingerprint(t *testing.T) {
 		{"local overlay edited", write("repo/local/dev-libs/mine/files/a.patch"), true},
 		{"local overlay added to", add("repo/local/dev-libs/mine/files/b.patch"), true},
 		{"overlay far down in another place", write("usr/portage/local/tree/deep/overlay/a/a.ebuild"), true},
+		{"another version with another rule", func(t *testing.T, root string, r *Rules) {
+			whole := table
+			t.Cleanup(func() { table = whole })
+			table = slices.DeleteFunc(slices.Clone(whole), func(w row) bool { return w.place == "/etc/wireguard" })
+		}, true},
+		{"another version with another secret", func(t *testing.T, root string, r *Rules) {
+			re := secretRE
+			t.Cleanup(func() { secretRE = re })
+			secretRE = namesRE(secretNames[1:])
+		}, true},
 		{"kernel", rules(func(r *Rules) { r.Kernel = KernelSources }), true},
 		{"include", rules(func(r *Rules) { r.Include = []string{"/opt"} }), true},
 		{"exclude", rules(func(r *Rules) { r.Exclude = []string{"/nothing"} }), true},
