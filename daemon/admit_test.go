@@ -255,8 +255,10 @@ func TestNotAdmitted(t *testing.T) {
 			w := wire.NewContentsWriter(p.conn.Writer(wire.StreamDistfiles))
 			_, _ = w.Add(strings.NewReader(content))
 		},
-		"sync":   func(p *peer) { p.send(wire.TypeSync, wire.Sync{Client: "laptop", CHOST: "x86_64-pc-linux-gnu"}) },
-		"forget": func(p *peer) { p.send(wire.TypeSync, wire.Sync{Client: "laptop", CHOST: "x86_64-pc-linux-gnu", Forget: true}) },
+		"sync": func(p *peer) { p.send(wire.TypeSync, wire.Sync{Client: "laptop", CHOST: "x86_64-pc-linux-gnu"}) },
+		"forget": func(p *peer) {
+			p.send(wire.TypeSync, wire.Sync{Client: "laptop", CHOST: "x86_64-pc-linux-gnu", Forget: true})
+		},
 		"attach": func(p *peer) { p.send(wire.TypeAttach, wire.Attach{ID: jobOf(1).ID}) },
 		"cancel": func(p *peer) { p.send(wire.TypeCancel, wire.Cancel{ID: jobOf(1).ID}) },
 	}
