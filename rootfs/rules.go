@@ -62,6 +62,7 @@ type row struct {
 var table = []row{
 	{"/usr", whole, "the installed system"},
 	{"/usr/local", whole, "the installed system, often a file system of its own"},
+	{"/usr/local/etc", public, "configuration of what was installed by hand"},
 	{"/lib*", whole, "the installed system, or links into /usr"},
 	{"/bin", whole, "likewise"},
 	{"/sbin", whole, "likewise"},
