@@ -35,7 +35,7 @@ func (d *Doctor) Run(ctx context.Context, tell trust.Tell) {
 
 // builders looks for builders, as list-builders does.
 func (d *Doctor) builders(ctx context.Context, tell trust.Tell) {
-	rows, _, err := (&ListBuilders{Where: d.Where, Version: d.Version, Environ: d.Environ}).find(ctx)
+	rows, why, err := (&ListBuilders{Where: d.Where, Version: d.Version, Environ: d.Environ}).find(ctx)
 	if err != nil {
 		return // of the keys, and said already
 	}
@@ -53,7 +53,11 @@ func (d *Doctor) builders(ctx context.Context, tell trust.Tell) {
 			tell(trust.Pass, fmt.Sprintf("builder %s at %s answers; its key is %s", r.Name, r.Address, r.Trust), "")
 		}
 	}
-	if !any {
+	switch {
+	case any:
+	case why != nil && len(why.others()) > 0:
+		tell(trust.Warn, why.short(), "lantage --builder=NAME doctor, with one of these")
+	default:
 		tell(trust.Warn, "no builder answers", "lantage list-builders, which says what was tried")
 	}
 }

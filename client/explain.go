@@ -20,6 +20,15 @@ type explanation struct {
 // short is for one who wants to emerge: a line or two.
 func (x *explanation) short() string {
 	reasons := x.reasons()
+	if others := x.others(); len(others) > 0 { // the word is mistyped, and there is nothing amiss with the LAN
+		list := []string{fmt.Sprintf("no builder is called %s; there are: %s", x.where.word(), strings.Join(others, ", "))}
+		for _, f := range x.found {
+			if f.how == byName && len(f.candidate.addrs) > 0 && f.quiet() { // it is a host, and no builder
+				list = append(list, f.label+": "+reasonLine(f.err))
+			}
+		}
+		return strings.Join(append(list, reasons...), "; ")
+	}
 	answered := slices.ContainsFunc(x.found, func(f sighting) bool {
 		return f.builder != nil && !errors.Is(f.err, errOther)
 	})
@@ -43,6 +52,22 @@ func (x *explanation) short() string {
 			"(lantage list-builders has the commands that open it)"
 	}
 	return line
+}
+
+// others are the builders that answered and are not called as the user said, where none is called so.
+func (x *explanation) others() []string {
+	var list []string
+	for _, f := range x.found {
+		switch {
+		case f.builder == nil:
+		case errors.Is(f.err, errOther):
+			list = append(list, f.builder.String())
+		default:
+			return nil
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // reasons are why each candidate that should have been a builder is none.
@@ -89,6 +114,9 @@ const firewalls = `On client and builder, UDP port 5353 must be open from the LA
 func (x *explanation) full() string {
 	first, _, _ := strings.Cut(x.short(), "\n")
 	lines := []string{strings.TrimSuffix(first, ".") + "."}
+	if len(x.others()) > 0 {
+		return lines[0] + "\nSay one of these names, or an address: lantage --builder=NAME …"
+	}
 	if !x.where.fixed() {
 		lines = append(append(lines, x.tried()...), firewalls)
 	}
@@ -126,11 +154,19 @@ func (x *explanation) tried() []string {
 	case x.report.Foreign > 0:
 		lines = append(lines, fmt.Sprintf("%s about other services came: multicast works here; is the daemon "+
 			"running, and the builder's firewall open?", count(x.report.Foreign, "answer")))
-	case x.report.Traffic():
+	case x.report.Traffic() && x.answers() == 0:
 		lines = append(lines, "Other machines ask by mDNS, and none answers: multicast may get here one way only; "+
 			"is the daemon running, and its firewall open?")
 	}
 	return lines
+}
+
+// answers are how many packets told of builders.
+func (x *explanation) answers() (n int) {
+	for _, p := range x.report.Paths {
+		n += p.Answers
+	}
+	return n
 }
 
 // reasonLine is an error as part of a line. It may quote a peer, so it is made printable.

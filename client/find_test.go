@@ -276,7 +276,7 @@ func TestBuilderByWord(t *testing.T) {
 		{"abcd", "fits 2 builders; write an instance: castle-abcd22 (127.0.0.1:"},
 		{"twin", "fits 2 builders; write an instance: twin-eeee11 (127.0.0.1:"},
 		{"twin-ffff22", "ffff22222222"},
-		{"fff", "no builder found that is called fff"},
+		{"fff", "no builder is called fff; there are: castle (127.0.0.1:"},
 		{"localhost", "7777aaaaaaaa"},
 	} {
 		t.Run(c.word, func(t *testing.T) {
@@ -402,6 +402,11 @@ func TestNothingFound(t *testing.T) {
 	if short = x.short(); strings.Contains(short, "5353") {
 		t.Errorf("a firewall is blamed although packets came: %s", short)
 	}
+	wantContains(t, x.full(), "none answers")
+	x.report.Paths[0].Answers = 1
+	if full := x.full(); strings.Contains(full, "none answers") {
+		t.Errorf("one answered: %s", full)
+	}
 	x.report.Foreign = 2
 	wantContains(t, x.full(), "2 answers about other services", "multicast works")
 	w.Host = "tower"
@@ -409,6 +414,48 @@ func TestNothingFound(t *testing.T) {
 	if full := x.full(); strings.Contains(full, "ufw") || !strings.Contains(full, "the builder cannot be reached: tower: connection refused") {
 		t.Errorf("%s", full)
 	}
+}
+
+// A mistyped name is no matter of firewalls: who answers is named, by list-builders, emerge and doctor.
+func TestMistypedName(t *testing.T) {
+	b := named(t, "tower", "tower0", 8)
+	m := newMachine(t)
+	var out buffer
+	e := m.emerge("", &out, "lab/b")
+	e.Builder, e.network = "towr", lanOf(b)
+	want := "no builder is called towr; there are: tower (" + b.addr() + ")"
+	list := ListBuilders{Where: e.Where, Stdout: &out, Wait: 300 * time.Millisecond, Environ: e.Environ}
+	err := list.Run(t.Context())
+	if status(err) != ExitNoBuilder || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "5353") {
+		t.Errorf("list-builders: %v", err)
+	}
+	if err := e.Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	var told []string
+	(&Doctor{Where: e.Where, Environ: e.Environ}).Run(t.Context(), func(grade, text, mend string) {
+		told = append(told, grade+" "+text+" "+mend)
+	})
+	for what, text := range map[string]string{"emerge": out.String(), "doctor": strings.Join(told, "\n")} {
+		if !strings.Contains(text, want) || strings.Contains(text, "none answered") || strings.Contains(text, "firewall") {
+			t.Errorf("%s: %s", what, text)
+		}
+	}
+	e.Builder = "localhost" // which is a host, and no builder runs there
+	e.Port = fmt.Sprint(named(t, "gone", "gone00", 8).closed(t).Port())
+	_, err = e.findBuilder(t.Context(), &system{chost: testCHOST})
+	if err == nil || !strings.Contains(err.Error(), "there are: tower (") || !strings.Contains(err.Error(), "localhost: ") {
+		t.Errorf("a host without a builder: %v", err)
+	}
+}
+
+// closed is the address of a builder that does not run any more.
+func (f *fakeBuilder) closed(t *testing.T) netip.AddrPort {
+	t.Helper()
+	if err := f.ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return f.addrPort()
 }
 
 // The list shows who was announced and does not answer; this machine and the cache may be silent.

@@ -78,15 +78,15 @@ func (l *ListBuilders) Run(ctx context.Context) error {
 	if slices.ContainsFunc(rows, listed.usable) {
 		return nil
 	}
-	return exitf(ExitNoBuilder, "%s", why)
+	return exitf(ExitNoBuilder, "%s", why.full())
 }
 
 // find looks for builders. why explains that none of them answers.
-func (l *ListBuilders) find(ctx context.Context) (rows []listed, why string, err error) {
+func (l *ListBuilders) find(ctx context.Context) (rows []listed, why *explanation, err error) {
 	known := openCache(l.cacheFile(l.Environ), time.Now())
 	keys, err := l.openKeyring(l.Environ)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	var report discovery.Report
 	s := l.search(known, &keys, &report)
@@ -118,7 +118,7 @@ func (l *ListBuilders) find(ctx context.Context) (rows []listed, why string, err
 	known.note(onlyAnswered(found), time.Now())
 	rows = rowsOf(found, &keys)
 	if !slices.ContainsFunc(rows, listed.usable) {
-		why = (&explanation{where: &l.Where, found: found, report: report, err: failed}).full()
+		why = &explanation{where: &l.Where, found: found, report: report, err: failed}
 	}
 	return rows, why, ctx.Err()
 }

@@ -41,7 +41,7 @@ func TestFindingBuilders(t *testing.T) {
 	for _, word := range []string{"tower", "tower-" + id[:6], id[:5]} {
 		finds(t, "tower", "mdns", nil, "--builder="+word)
 	}
-	lantage(t, lappy, "--builder=dungeon", "list-builders").is(t, 3).says(t, "no builder found that is called dungeon")
+	lantage(t, lappy, "--builder=dungeon", "list-builders").is(t, 3).says(t, "no builder is called dungeon; there are: tower (").saysNot(t, "firewall")
 
 	towerd.stop(syscall.SIGTERM)
 	serve(t, tower, "--no-advertise")
