@@ -50,14 +50,48 @@ type dialer struct {
 // errNoAnswer is a dial that was given up.
 var errNoAnswer = errors.New("no answer in time")
 
+// errAnswered is in each error of somebody who answered and cannot be talked to: to say nothing of that would hide what is wrong.
+var errAnswered = errors.New("somebody answered")
+
 // DialError is why a builder could not be used.
 type DialError struct {
-	Addr string
-	Err  error
+	Addr     string
+	Err      error
+	answered bool // it took the connection, and then it failed otherwise than by taking too long
 }
 
-func (e *DialError) Error() string { return e.Addr + ": " + reasonLine(e.Err) }
-func (e *DialError) Unwrap() error { return e.Err }
+func (e *DialError) Error() string        { return e.Addr + ": " + reasonLine(e.Err) }
+func (e *DialError) Unwrap() error        { return e.Err }
+func (e *DialError) Is(target error) bool { return target == errAnswered && e.answered }
+
+// dialErrors are those of one builder's addresses.
+type dialErrors []error
+
+// Error says each reason once, after all addresses that it holds for.
+func (e dialErrors) Error() string {
+	var reasons []string
+	addrs := map[string][]string{}
+	for _, err := range e {
+		reason, addr := reasonLine(err), ""
+		if dial, ok := errors.AsType[*DialError](err); ok {
+			reason, addr = reasonLine(dial.Err), dial.Addr
+		}
+		if !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+		if addr != "" {
+			addrs[reason] = append(addrs[reason], addr)
+		}
+	}
+	for i, reason := range reasons {
+		if list := addrs[reason]; len(list) > 0 {
+			reasons[i] = strings.Join(list, ", ") + ": " + reason
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
+
+func (e dialErrors) Unwrap() []error { return e }
 
 // dial tries addrs, each a little after the one before it or as soon as that one failed, and returns the
 // first that answers the hello and is wanted; if none is, one that answers. The others are given up.
@@ -121,7 +155,7 @@ func (d *dialer) dial(ctx context.Context, addrs []netip.AddrPort) (*builder, er
 	if unwanted != nil {
 		return use(unwanted)
 	}
-	return nil, errors.Join(errs...)
+	return nil, dialErrors(errs)
 }
 
 func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error) {
@@ -134,7 +168,7 @@ func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error)
 		if op, ok := errors.AsType[*net.OpError](err); ok {
 			err = op.Err
 		}
-		return nil, &DialError{shown, err}
+		return nil, &DialError{Addr: shown, Err: err}
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	b := &builder{addr: shownAddr(addr), at: addr, secret: d.secret}
@@ -144,7 +178,7 @@ func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error)
 	}
 	if err != nil {
 		conn.Close()
-		return nil, &DialError{shown, err}
+		return nil, &DialError{shown, err, !errors.Is(err, errNoAnswer)}
 	}
 	return b, nil
 }

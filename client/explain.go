@@ -37,7 +37,7 @@ func (x *explanation) short() string {
 	case word != "" && !answered:
 		looked := append([]string{whereLooked(x.report)}, reasons...)
 		for _, f := range x.found {
-			if f.how == byName && f.err != nil {
+			if f.how == byName && f.err != nil && f.quiet() {
 				looked = append(looked, reasonLine(f.err))
 			}
 		}
@@ -93,8 +93,8 @@ func (x *explanation) reasons() []string {
 	return list
 }
 
-// quiet reports whether nothing is amiss although the candidate did not answer.
-func (f *sighting) quiet() bool { return f.builder == nil && f.guess }
+// quiet reports whether nothing is amiss although the candidate is no builder: nobody answered where one may be.
+func (f *sighting) quiet() bool { return f.builder == nil && f.guess && !errors.Is(f.err, errAnswered) }
 
 // silent reports whether the LAN was asked and nothing at all was heard.
 func (x *explanation) silent() bool {
@@ -116,6 +116,9 @@ func (x *explanation) full() string {
 	lines := []string{strings.TrimSuffix(first, ".") + "."}
 	if len(x.others()) > 0 {
 		return lines[0] + "\nSay one of these names, or an address: lantage --builder=NAME …"
+	}
+	if slices.ContainsFunc(x.found, func(f sighting) bool { return f.builder != nil || errors.Is(f.err, errAnswered) }) {
+		return lines[0] // the way there is open
 	}
 	if !x.where.fixed() {
 		lines = append(append(lines, x.tried()...), firewalls)
@@ -143,7 +146,7 @@ func (x *explanation) tried() []string {
 		lines = append([]string{"Tried:"}, lines...)
 	}
 	for _, f := range x.found {
-		if f.how == byCache && f.builder == nil {
+		if f.how == byCache && f.quiet() {
 			lines = append(lines, "Known from before, and silent now: "+f.label+": "+reasonLine(f.err))
 		}
 	}

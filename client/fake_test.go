@@ -257,6 +257,9 @@ func (f *fakeBuilder) talk(c net.Conn, n int) {
 	if k := len(f.identities); k > 0 {
 		var err error
 		if channel, err = trust.Server(f.t.Context(), c, f.identities[min(n, k-1)]); err != nil {
+			if errors.Is(err, trust.ErrPlain) {
+				wire.Refuse(c, wire.Errorf(wire.CodeDeclined, "%s takes only encrypted connections; leave --plain out", f.hello.Name))
+			}
 			if !f.shy {
 				f.t.Errorf("channel: %v", err)
 			}

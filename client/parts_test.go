@@ -83,6 +83,20 @@ func TestParseHost(t *testing.T) {
 	}
 }
 
+// One reason for all addresses of a builder is said once.
+func TestDialErrors(t *testing.T) {
+	refused, plain := errors.New("refused"), errors.New("it does not encrypt")
+	err := dialErrors{
+		&DialError{"192.0.2.1:8473", plain, true}, &DialError{"[fd00::1]:8473", plain, true}, &DialError{"192.0.2.2:8473", refused, false}, errors.New("other"),
+	}
+	if got, want := err.Error(), "192.0.2.1:8473, [fd00::1]:8473: it does not encrypt; 192.0.2.2:8473: refused; other"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if !errors.Is(err, errAnswered) || errors.Is(err[2:], errAnswered) || !errors.Is(err, refused) {
+		t.Error("who answered is not told from who did not")
+	}
+}
+
 func TestTidy(t *testing.T) {
 	h := tidy(wire.Hello{Name: "a\x1b[2J\nb", CHOST: strings.Repeat("x", 5000), Cores: -1, Load: math.NaN(), Jobs: 1 << 40})
 	if h.Name != "a b" || len(h.CHOST) > 70 || h.Cores != 0 || h.Load != 0 || h.Jobs != 1<<30 {

@@ -148,6 +148,9 @@ func merge(found []sighting, offered []candidate) []sighting {
 		if f.builder != nil {
 			f.spots = []netip.AddrPort{f.at}
 			i = slices.IndexFunc(merged, same)
+		} else if i = slices.IndexFunc(merged, f.fails); i >= 0 {
+			merged[i].join(f)
+			continue
 		}
 		if i < 0 {
 			merged = append(merged, f)
@@ -173,6 +176,31 @@ func merge(found []sighting, offered []candidate) []sighting {
 			return o.builder != nil && o.hello.ID == f.said.ID
 		})
 	})
+}
+
+// fails reports whether two candidates are called the same, and somebody answered at both who cannot be talked to: that is one
+// builder, of which the cache knows one address and its packets tell others.
+func (f sighting) fails(o sighting) bool {
+	return f.builder == nil && o.builder == nil && f.label == o.label &&
+		(f.said.ID == "" || o.said.ID == "" || f.said.ID == o.said.ID) &&
+		errors.Is(f.err, errAnswered) && errors.Is(o.err, errAnswered)
+}
+
+// join adds what is known of the same builder from elsewhere.
+func (f *sighting) join(o sighting) {
+	f.candidate.addrs = slices.Concat(f.candidate.addrs, o.candidate.addrs)
+	f.err = dialErrors(slices.Concat(each(f.err), each(o.err)))
+	if f.said.ID == "" {
+		f.how, f.said = o.how, o.said
+	}
+}
+
+// each is the errors that one is made of.
+func each(err error) []error {
+	if list, ok := err.(dialErrors); ok {
+		return list
+	}
+	return []error{err}
 }
 
 // credit notes all the ways that led to a builder, and all its addresses.

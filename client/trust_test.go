@@ -345,6 +345,42 @@ func TestPlainBuilder(t *testing.T) {
 	wantContains(t, words(err, &out), "it does not encrypt (lantage serve --plain)", "--plain here, too")
 }
 
+// That one end does not encrypt is told also of a builder that is known from before, and once, however many addresses it has.
+func TestPlainOnOneEnd(t *testing.T) {
+	m := newMachine(t)
+	b := named(t, "tower", "0123456789abcdef", 8)
+	for plain, says := range map[bool]string{false: "it does not encrypt (lantage serve --plain)", true: "leave --plain out"} {
+		second := secure(t, "tower", "0123456789abcdef", 8, someone(t)) // as the same builder at another address
+		if plain {
+			b = secure(t, "tower", "0123456789abcdef", 8, someone(t))
+		} else {
+			second = named(t, "tower", "0123456789abcdef", 8)
+		}
+		m.remember(b)
+		for _, lan := range [][]*fakeBuilder{nil, {b}, {second}} {
+			var out buffer
+			e := m.secureEmerge("", &out, "-", "lab/b")
+			e.Plain = plain
+			e.network.browse = func(_ context.Context, found func(discovery.Builder)) (discovery.Report, error) { // for a moment only
+				for _, b := range lan {
+					found(b.announced())
+				}
+				return discovery.Report{Paths: []discovery.Path{{Interface: "eth0", Family: discovery.IPv4, Queries: 9}}}, nil
+			}
+			_, err := found(t, e)
+			if err == nil || strings.Count(err.Error(), says) != 1 || !strings.Contains(err.Error(), "no builder can be used: tower: ") || !strings.Contains(err.Error(), b.addr()) {
+				t.Errorf("plain %v, %d announced: %v", plain, len(lan), err)
+			}
+			list := ListBuilders{Where: e.Where, Environ: e.Environ, Stdout: &out, Wait: 300 * time.Millisecond}
+			err = list.Run(t.Context())
+			if status(err) != ExitNoBuilder || strings.Contains(words(err, &out), "silent now") ||
+				!strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "firewall") || strings.Count(out.String(), "does not answer") != 1 {
+				t.Errorf("list-builders, plain %v, %d announced: %s", plain, len(lan), words(err, &out))
+			}
+		}
+	}
+}
+
 func TestListTrust(t *testing.T) {
 	keys := map[string]*trust.Identity{}
 	m := newMachine(t)
@@ -362,6 +398,7 @@ func TestListTrust(t *testing.T) {
 		list.StateDir, list.CacheFile, list.Plain = m.path("state"), m.path("cache/builders.json"), plain
 		list.network = lanOf(builders...)
 		if plain {
+			list.CacheFile = m.path("cache/plain.json") // those who encrypt are told of, too
 			list.network = lanOf(named(t, "friend", "0000000000000000", 8))
 		}
 		if err := list.Run(t.Context()); err != nil {
