@@ -337,6 +337,39 @@ func TestFailedPackage(t *testing.T) {
 	}
 }
 
+// Where packages failed, the user is told what was not built for that reason and what to type, also where nothing is merged.
+func TestWhatNext(t *testing.T) {
+	for name, c := range map[string]struct {
+		arrives, noInstall bool
+		want, wantNot      string
+	}{
+		"some arrive":            {arrives: true, want: "To try again: lantage emerge lab/c\nTo build the rest here: emerge --usepkg lab/c\n"},
+		"none arrives":           {want: "To try again: lantage emerge lab/c\nTo build the rest here: emerge --usepkg lab/c\n"},
+		"kept, and none arrives": {noInstall: true, want: "To try again: lantage --no-install emerge lab/c\n", wantNot: "To build the rest here"},
+		"kept, and some arrive":  {arrives: true, noInstall: true, want: "To try again: lantage --no-install emerge lab/c\n", wantNot: "To build the rest here"},
+	} {
+		m := newMachine(t)
+		m.write("pretend.out", planOf("lab/a-1", "lab/b-2", "lab/c-3"))
+		b := newBuilder(t, func(d *dialog) {
+			d.submit()
+			if c.arrives {
+				d.built("lab/a-1", "binpkg a")
+			}
+			d.done(wire.OutcomeFailed, wire.PackageResult{CPV: "lab/a-1", State: wire.StateFailed, Phase: "compile"},
+				wire.PackageResult{CPV: "lab/b-2", State: wire.StateFailed, Phase: "compile"})
+		})
+		var out buffer
+		e := m.emerge(b.addr(), &out, "lab/c")
+		e.Local, e.NoInstall = []string{"lab/c"}, c.noInstall
+		wantStatus(t, e.Run(t.Context()), ExitFailed, &out)
+		_, tail, _ := strings.Cut(out.String(), "lab/b-2 FAILED on the builder in compile")
+		if !strings.Contains(tail, "lab/c-3, which stays here, was not built yet, because another package failed.\n"+c.want) ||
+			c.wantNot != "" && strings.Contains(tail, c.wantNot) || strings.Contains(tail, "you want it so") {
+			t.Errorf("%s: %s", name, tail)
+		}
+	}
+}
+
 func TestNoInstallKeepsAnArchive(t *testing.T) {
 	m := newMachine(t)
 	var out buffer
@@ -456,7 +489,25 @@ func TestNextBuilder(t *testing.T) {
 			wantContains(t, out.String(), "2 packages from bf")
 			continue
 		}
-		wantContains(t, out.String(), "Going on here, with emerge")
+		wantContains(t, out.String(), "Going on here, with emerge", "no other builder that can be used")
+		if n := strings.Count(out.String(), "gcc does not run here"); n != 2 { // each of them said so once
+			t.Errorf("why they decline is told %d times:\n%s", n, out.String())
+		}
+	}
+	for _, named := range []bool{false, true} {
+		m := newMachine(t)
+		b := newBuilderSaying(t, hello("0123456789abcdef", 64), decline, passOver)
+		var out buffer
+		e := m.emerge("", &out, "lab/a", "lab/b")
+		e.NoFallback = true
+		if e.network = lanOf(b); named {
+			e.Host = b.addr()
+		}
+		err := e.Run(t.Context())
+		wantStatus(t, err, ExitNoFallback, &out)
+		if text := words(err, &out); strings.Contains(text, "ry again") || strings.Count(text, "gcc does not run here") != 1 {
+			t.Errorf("it declines for good; named %v:\n%s", named, text)
+		}
 	}
 	m := newMachine(t)
 	only := newBuilderSaying(t, hello("0123456789abcdef", 64), decline)

@@ -89,6 +89,7 @@ func onlyDeclined(failed []failure) bool {
 func (e *Emerge) partly(ctx context.Context, t *tools, args gentoo.Args, p *plan, o outcome) error {
 	if o.staging || args.BuildPkgOnly || len(o.arrived) == 0 {
 		e.reportFailures(o.failed, nil)
+		e.whatNext(p, o)
 		return exit(ExitFailed)
 	}
 	merged, err := mergeArrived(ctx, t, p, o.arrived)
@@ -106,11 +107,23 @@ func (e *Emerge) partly(ctx context.Context, t *tools, args gentoo.Args, p *plan
 		}
 	}
 	e.reportFailures(o.failed, notMerged(o.arrived, merged))
-	for _, s := range p.stay {
-		e.say("%s was not built yet: %s.", s.CPV, s.why)
-	}
-	e.say("To try again: lantage emerge %[1]s\nTo build the rest here: emerge --usepkg %[1]s", quoteAll(e.Args))
+	e.whatNext(p, o)
 	return exit(ExitFailed)
+}
+
+// whatNext says what was not done because something failed, and what to type. Why a package stays here was said with the plan.
+func (e *Emerge) whatNext(p *plan, o outcome) {
+	for _, s := range p.stay {
+		e.say("%s, which stays here, was not built yet, because another package failed.", s.CPV)
+	}
+	again := "lantage emerge "
+	if e.NoInstall {
+		again = "lantage --no-install emerge "
+	}
+	e.say("To try again: %s%s", again, quoteAll(e.Args))
+	if !o.staging { // whoever keeps what is built in an archive does not want it merged
+		e.say("To build the rest here: emerge --usepkg %s", quoteAll(e.Args))
+	}
 }
 
 func notMerged(arrived, merged []arrival) []arrival {
