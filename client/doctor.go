@@ -50,7 +50,7 @@ func (d *Doctor) builders(ctx context.Context, tell trust.Tell) {
 				"if it was installed anew: lantage trust forget "+quoted(r.Name))
 		default:
 			any = true
-			tell(trust.Pass, fmt.Sprintf("builder %s at %s answers; its key is %s", r.Name, r.Address, r.Trust), "")
+			tell(trust.Pass, fmt.Sprintf("builder %s at %s answers; its key is %s. Whether it takes jobs of this machine was not asked", r.Name, r.Address, r.Trust), "")
 		}
 	}
 	switch {

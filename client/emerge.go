@@ -172,6 +172,7 @@ func (e *Emerge) offload(ctx context.Context, t *tools, args gentoo.Args, sys *s
 		}
 		if none, ok := errors.AsType[*errNoBuilder](err); ok {
 			if last != nil {
+				o.told = true
 				return e.finish(ctx, t, args, sys, p, last, o)
 			}
 			return e.withoutBuilder(ctx, t, args, p, none.why)

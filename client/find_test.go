@@ -441,6 +441,9 @@ func TestMistypedName(t *testing.T) {
 			t.Errorf("%s: %s", what, text)
 		}
 	}
+	e.Builder, told = "tower", nil
+	(&Doctor{Where: e.Where, Environ: e.Environ}).Run(t.Context(), func(grade, text, mend string) { told = append(told, grade+" "+text) })
+	wantContains(t, strings.Join(told, "\n"), "pass builder tower at ", "Whether it takes jobs of this machine was not asked")
 	e.Builder = "localhost" // which is a host, and no builder runs there
 	e.Port = fmt.Sprint(named(t, "gone", "gone00", 8).closed(t).Port())
 	_, err = e.findBuilder(t.Context(), &system{chost: testCHOST})

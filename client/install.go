@@ -86,12 +86,27 @@ func (e *Emerge) unfinished(
 	if local, ok := errors.AsType[*localError](o.err); ok {
 		return fmt.Errorf("%w\nThe job on %v was cancelled. %s.%s", local, b, kept, adviceFor(local))
 	}
-	why := fmt.Sprintf("%v: %s. %s.", b, lostReason(o.err), kept)
-	if e.NoFallback || o.staging {
+	why := fmt.Sprintf("%v: %s.", b, lostReason(o.err))
+	switch {
+	case o.told:
+		why = "There is no other builder that can be used."
+	case !o.refused():
+		why += " " + kept + "."
+	}
+	switch {
+	case (e.NoFallback || o.staging) && forGood(o.err):
+		return exitf(ExitNoFallback, "%s", why)
+	case e.NoFallback || o.staging:
 		return exitf(ExitNoFallback, "%s\nTry again with the same command.", why)
 	}
 	e.warn("%s", why)
 	return e.rest(ctx, t, args, len(p.send)-len(o.arrived))
+}
+
+// forGood reports whether the builder refuses a job in such a way that it would do so again.
+func forGood(err error) bool {
+	refused, ok := errors.AsType[*wire.Error](err)
+	return ok && (refused.Code == wire.CodeDeclined || refused.Code == wire.CodeBadRequest)
 }
 
 // declined is a job of which the builder could not build all, without anything having failed: the rest is built here.

@@ -18,6 +18,7 @@ type outcome struct {
 	err     error     // why the builder's last word is missing; nil where it came
 	pkgdir  string    // where the binpkgs are
 	staging bool      // pkgdir is ours and not PKGDIR
+	told    bool      // the user knows err already
 }
 
 // refused reports whether the builder took nothing of the job, so that another may be asked.
