@@ -2,6 +2,7 @@ package build
 
 import (
 	"slices"
+	"strings"
 
 	"lantage/gentoo"
 )
@@ -11,6 +12,9 @@ func (f *follower) report(pkgs []Package, code int, output string) Report {
 	rep := Report{ExitCode: code}
 	if code != 0 {
 		rep.Text = output
+	}
+	for _, cpv := range f.failed() {
+		f.logPhase(cpv)
 	}
 	for _, p := range pkgs {
 		f.results.built(p.CPV) // a package whose binpkg was made, but whose merge into the build root failed
@@ -41,6 +45,22 @@ func (f *follower) failure(cpv gentoo.CPV) (State, gentoo.Phase, string) {
 	return StateFailed, p.phase, ""
 }
 
+// logPhase takes a failed package's phase from its log, where the log says it. What the log said before emerge.log told of the
+// package's beginning was forgotten at that: pkg_setup can fail so early.
+func (f *follower) logPhase(cpv gentoo.CPV) {
+	p := f.states[cpv]
+	file, err := openRegular(f.logDir, p.log)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	for line := range strings.Lines(tailText(file, 64<<10)) {
+		if failure, ok := gentoo.FailureOf(line); ok && failure.CPV == cpv && failure.Phase != "" {
+			p.phase = failure.Phase
+		}
+	}
+}
+
 // failed lists the packages that were begun and have no end, those that the job asked for and those that it
 // needed.
 func (f *follower) failed() []gentoo.CPV {
@@ -61,7 +81,8 @@ func (f *follower) declareLog(cpv gentoo.CPV) {
 	if err := res.hash(f.results.ended); err != nil {
 		return
 	}
-	f.emit(Event{Kind: EventPackage, CPV: cpv, N: p.n, Of: p.of, State: StateFailed, Phase: p.phase})
+	_, phase, _ := f.failure(cpv) // as the report has it
+	f.emit(Event{Kind: EventPackage, CPV: cpv, N: p.n, Of: p.of, State: StateFailed, Phase: phase})
 	f.emit(Event{Kind: EventResult, CPV: cpv, Result: &res})
 }
 
