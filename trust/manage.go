@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
+
+	"golang.org/x/term"
 )
 
 // Side is a book of this machine with what belongs to its peers elsewhere.
@@ -58,9 +61,7 @@ func (m *Manager) List() error {
 	if !shown {
 		fmt.Fprintln(m.Stdout, "There is no key yet that you may see; one is made on first use.")
 	}
-	w := tabwriter.NewWriter(m.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KIND\tNAME\tKEY\tSTATE\tSINCE\t")
-	found := false
+	rows := []listRow{{[]string{"KIND", "NAME", "KEY", "STATE", "SINCE"}, ""}}
 	for _, side := range m.Sides {
 		peers, err := side.peers()
 		if err != nil {
@@ -68,19 +69,80 @@ func (m *Manager) List() error {
 		}
 		slices.SortStableFunc(peers, func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
 		for _, p := range peers {
-			found = true
 			about := ""
 			if side.About != nil {
 				about = side.About(p.Key)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%s\t%s\n", side.Kind, p.Name, p.Key, p.State, p.Since.Local().Format("2006-01-02"), about)
+			cells := []string{side.Kind, p.Name, p.Key.String(), string(p.State), p.Since.Local().Format("2006-01-02")}
+			rows = append(rows, listRow{cells, about})
 		}
 	}
-	if !found {
+	if len(rows) == 1 {
 		fmt.Fprintln(m.Stdout, "It knows no builder and no client.")
 		return nil
 	}
-	return w.Flush()
+	_, err := fmt.Fprint(m.Stdout, listTable(rows, terminalWidth(m.Stdout)))
+	return err
+}
+
+// listRow is a line of the list of peers.
+type listRow struct {
+	cells []string
+	about string
+}
+
+// keyCell is the column of the list with the keys.
+const keyCell = 2
+
+// listTable lays the list of peers out for a terminal of this width; 0 is none. A key is never cut, since it is there to be compared:
+// where a line is too long, the keys have lines of their own.
+func listTable(rows []listRow, width int) string {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(w, strings.Join(append(slices.Clone(r.cells), r.about), "\t"))
+	}
+	w.Flush()
+	var lines []string
+	fits := true
+	for line := range strings.Lines(text.String()) {
+		line = strings.TrimRight(line, " \n")
+		fits = fits && (width == 0 || utf8.RuneCountInString(line) <= width)
+		lines = append(lines, line)
+	}
+	if fits {
+		return strings.Join(lines, "\n") + "\n"
+	}
+	narrow := make([]listRow, len(rows))
+	for i, r := range rows {
+		narrow[i].cells = slices.Delete(slices.Clone(r.cells), keyCell, keyCell+1)
+	}
+	lines = lines[:0]
+	for i, line := range strings.Split(strings.TrimSuffix(listTable(narrow, 0), "\n"), "\n") {
+		lines = append(lines, line)
+		if i == 0 {
+			continue
+		}
+		for _, more := range []string{rows[i].cells[keyCell], rows[i].about} {
+			if more != "" {
+				lines = append(lines, "  "+more)
+			}
+		}
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// terminalWidth is the width of a terminal in columns, and 0 of anything else.
+func terminalWidth(out io.Writer) int {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
 }
 
 // Set puts a peer of the books into a state. One that was only seen is trusted by its fingerprint alone: its name is what it says

@@ -120,3 +120,27 @@ func TestListOfDamagedState(t *testing.T) {
 	must(t, err, os.Chmod(filepath.Join(filepath.Dir(d.clients.File), IdentityFile), 0o644))
 	wantContains(t, d.List(), "others may read")
 }
+
+// The list fits a terminal of 60 columns with whole keys; elsewhere a peer is a line, which ends in no blanks.
+func TestListTable(t *testing.T) {
+	key := keyN(1).String()
+	rows := []listRow{
+		{[]string{"KIND", "NAME", "KEY", "STATE", "SINCE"}, ""},
+		{[]string{"builder", "tower", key, "trusted", "2026-11-01"}, ""},
+		{[]string{"client", "a-laptop", key, "seen", "2026-11-02"}, "copy of its root, 3.4 GiB"},
+	}
+	for width, want := range map[int]string{
+		0: "KIND     NAME      KEY" + strings.Repeat(" ", len(key)-1) + "STATE    SINCE\n" +
+			"builder  tower     " + key + "  trusted  2026-11-01\n" +
+			"client   a-laptop  " + key + "  seen     2026-11-02  copy of its root, 3.4 GiB\n",
+		60: "KIND     NAME      STATE    SINCE\n" +
+			"builder  tower     trusted  2026-11-01\n  " + key + "\n" +
+			"client   a-laptop  seen     2026-11-02\n  " + key + "\n  copy of its root, 3.4 GiB\n",
+	} {
+		for _, w := range map[int][]int{0: {0, 200}, 60: {60, 80}}[width] {
+			if got := listTable(rows, w); got != want {
+				t.Errorf("%d columns:\n%s, want\n%s", w, got, want)
+			}
+		}
+	}
+}
