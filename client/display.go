@@ -67,14 +67,14 @@ func (d *display) close() {
 func (d *display) event(e wire.Event) {
 	d.do(func() {
 		for _, line := range d.board.apply(e, d.now(), !d.screen.tty) {
-			d.screen.line(line)
+			d.screen.words(line)
 		}
 	})
 }
 
 // say prints a line of our own.
 func (d *display) say(format string, args ...any) {
-	d.do(func() { d.screen.line(fmt.Sprintf(format, args...)) })
+	d.do(func() { d.screen.words(fmt.Sprintf(format, args...)) })
 }
 
 // transfer shows how far a result is; small ones pass unseen. done == size ends it.

@@ -90,7 +90,8 @@ func TestStatusLineOnATerminal(t *testing.T) {
 <tower: the build root is ready, emerge runs
 
 <[0/3] waiting for tower
-<(1 of 3) dev-libs/greet-2 was built before, nothing to compile
+<(1 of 3) dev-libs/greet-2 was built before, nothing to
+  compile
 
 <[1/3] waiting for tower
 <[1/3] (2 of 3) app-misc/hello-1.1-r1 starting 0:00

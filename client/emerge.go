@@ -345,5 +345,14 @@ func (e *Emerge) isTerminal(stream any) bool {
 	return isTerminal(stream)
 }
 
-func (e *Emerge) say(format string, args ...any)  { fmt.Fprintf(e.Stdout, format+"\n", args...) }
-func (e *Emerge) warn(format string, args ...any) { fmt.Fprintf(e.Stderr, format+"\n", args...) }
+// say tells the user something, and warn does so where the answers of programs do not go. A terminal gets lines that fit.
+func (e *Emerge) say(format string, args ...any)  { e.tell(e.Stdout, format, args) }
+func (e *Emerge) warn(format string, args ...any) { e.tell(e.Stderr, format, args) }
+
+func (e *Emerge) tell(out io.Writer, format string, args []any) {
+	width := 0
+	if e.isTerminal(out) {
+		width = widthOf(out, e.Environ)
+	}
+	fmt.Fprintln(out, wrapped(fmt.Sprintf(format, args...), width))
+}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lantage/gentoo"
 	"lantage/wire"
@@ -316,6 +317,36 @@ func TestProofOfCross(t *testing.T) {
 		file := gpkg(t, metadata)
 		if err := pr.check(cpv, "a.gpkg.tar", strings.NewReader(file), int64(len(file))); (err == nil) != taken {
 			t.Errorf("%q: %v", ebuild, err)
+		}
+	}
+}
+
+// TestVerifiedTable: no line is wider than the terminal, and none ends in blanks; in a pipe nothing is left out.
+func TestVerifiedTable(t *testing.T) {
+	one := verified{provenance: provenance{CPV: "dev-libs/a-long-name-1.2.3-r1", Base: "client", Came: time.Unix(1700000000, 0)}}
+	one.Builder.Name = "tower"
+	two := one
+	two.CPV, two.Base, two.Wrong = "lab/b-2", "", []string{"its SHA-256 is " + strings.Repeat("0", 20) + " and was another"}
+	for width, c := range map[int]struct{ has, hasNot []string }{
+		0:   {has: []string{"BUILDER", "BASE", "CAME", "\n  CHANGED: its SHA-256 is 00000000000000000000 and was another\n"}},
+		200: {has: []string{"BUILDER", "BASE", "CAME", "NOW"}},
+		80:  {has: []string{"BUILDER", "BASE", "CAME", "NOW"}},
+		70:  {has: []string{"BUILDER", "CAME", "NOW"}, hasNot: []string{"BASE"}},
+		60:  {has: []string{"BUILDER", "NOW", "as it came", "CHANGED"}, hasNot: []string{"BASE", "CAME"}},
+		44:  {has: []string{"PACKAGE", "NOW", "as it came", "CHANGED"}, hasNot: []string{"BUILDER"}},
+	} {
+		text := verifiedTable([]verified{one, two}, width)
+		wantContains(t, text, c.has...)
+		for _, s := range c.hasNot {
+			if strings.Contains(text, s) {
+				t.Errorf("%d columns: %s is there:\n%s", width, s, text)
+			}
+		}
+		for line := range strings.Lines(text) {
+			line = strings.TrimSuffix(line, "\n")
+			if n := len(line); width > 0 && n > width || strings.TrimRight(line, " ") != line {
+				t.Errorf("%d columns of %d: %q", n, width, line)
+			}
 		}
 	}
 }

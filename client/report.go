@@ -102,7 +102,7 @@ func (e *Emerge) partly(ctx context.Context, t *tools, args gentoo.Args, p *plan
 			"--ignore-default-opts", "--ask=n", "--noreplace", "--usepkgonly", "--quiet",
 		}, world...))
 		if err != nil || out.status != 0 {
-			e.warn("The world file was not updated: emerge --noreplace %s\n%s%s", quoteAll(world), out.stdout,
+			fmt.Fprintf(e.Stderr, "The world file was not updated: emerge --noreplace %s\n%s%s\n", quoteAll(world), out.stdout,
 				out.stderr)
 		}
 	}
@@ -120,9 +120,9 @@ func (e *Emerge) whatNext(p *plan, o outcome) {
 	if e.NoInstall {
 		again = "lantage --no-install emerge "
 	}
-	e.say("To try again: %s%s", again, quoteAll(e.Args))
-	if !o.staging { // whoever keeps what is built in an archive does not want it merged
-		e.say("To build the rest here: emerge --usepkg %s", quoteAll(e.Args))
+	fmt.Fprintf(e.Stdout, "To try again: %s%s\n", again, quoteAll(e.Args)) // whole, to be copied
+	if !o.staging {                                                        // whoever keeps what is built in an archive does not want it merged
+		fmt.Fprintf(e.Stdout, "To build the rest here: emerge --usepkg %s\n", quoteAll(e.Args))
 	}
 }
 

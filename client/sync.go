@@ -140,7 +140,7 @@ func (e *Emerge) syncRoot(ctx context.Context, sys *system, c *rootCopy, b *buil
 		if ctx.Err() != nil || !errors.Is(err, wire.ErrLost) || time.Now().After(giveUp) {
 			return done, err
 		}
-		screen.line(fmt.Sprintf("%v: %s; trying to reach it again", b, reasonLine(err)))
+		screen.words(fmt.Sprintf("%v: %s; trying to reach it again", b, reasonLine(err)))
 		again, dialErr := e.reach(ctx, b, giveUp)
 		if dialErr != nil {
 			return done, err

@@ -8,14 +8,14 @@ import (
 	"text/tabwriter"
 )
 
-// column is one of list-builders' table.
-type column struct {
+// column is one of a table.
+type column[row any] struct {
 	name string
-	of   func(listed) string
+	of   func(row) string
 }
 
-// columns are all that there are. Where the terminal is too narrow, those of spare go, the first one first.
-var columns = []column{
+// columns are all of list-builders' table. Where the terminal is too narrow, those of spare go, the first one first.
+var columns = []column[listed]{
 	{"NAME", func(r listed) string { return cut(r.Name, 16) }},
 	{"ADDRESS", func(r listed) string { return r.Address }},
 	{"CHOST", func(r listed) string { return cut(r.CHOST, 24) }},
@@ -30,24 +30,16 @@ var columns = []column{
 
 var spare = []string{"CPU", "FOUND", "CHOST", "VERSION", "JOBS", "TRUST"}
 
-// table is the list for people: a line for each builder, and one more where it does not answer. --json has
+// table is the list for people: a line for each builder, and more where it does not answer. --json has
 // what does not fit.
 func table(rows []listed, width int) string {
-	shown := columns
-	lines := layOut(rows, shown)
-	for _, name := range spare {
-		if widest(lines) <= width {
-			break
-		}
-		shown = slices.DeleteFunc(slices.Clone(shown), func(c column) bool { return c.name == name })
-		lines = layOut(rows, shown)
-	}
+	shown, lines := fitted(columns, spare, rows, width)
 	for i, r := range slices.Backward(rows) {
 		if r.Error != "" {
-			lines = slices.Insert(lines, i+2, cut("  does not answer: "+r.Error, width))
+			lines = slices.Insert(lines, i+2, wrapLine("  does not answer: "+r.Error, width, "    ")...)
 		}
 	}
-	if !slices.ContainsFunc(shown, func(c column) bool { return c.name == "TRUST" }) {
+	if !slices.ContainsFunc(shown, func(c column[listed]) bool { return c.name == "TRUST" }) {
 		var trusts []string
 		for _, r := range rows {
 			if r.Trust != "" {
@@ -56,10 +48,28 @@ func table(rows []listed, width int) string {
 		}
 		lines = append(lines, cut("Trust: "+strings.Join(trusts, ", "), width))
 	}
+	for i, line := range lines {
+		lines[i] = cut(line, width)
+	}
 	return strings.Join(lines, "\n") + "\n"
 }
 
-func layOut(rows []listed, shown []column) []string {
+// fitted lays rows out with as many of the columns as fit into width: those of spare go, the first one first. A width of 0 has
+// room for all.
+func fitted[row any](all []column[row], spare []string, rows []row, width int) ([]column[row], []string) {
+	shown := all
+	lines := layOut(rows, shown)
+	for _, name := range spare {
+		if width == 0 || widest(lines) <= width {
+			break
+		}
+		shown = slices.DeleteFunc(slices.Clone(shown), func(c column[row]) bool { return c.name == name })
+		lines = layOut(rows, shown)
+	}
+	return shown, lines
+}
+
+func layOut[row any](rows []row, shown []column[row]) []string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	var heads []string
@@ -70,11 +80,7 @@ func layOut(rows []listed, shown []column) []string {
 	for _, r := range rows {
 		var cells []string
 		for _, c := range shown {
-			cell := c.of(r)
-			if cell == "" {
-				cell = "-"
-			}
-			cells = append(cells, cell)
+			cells = append(cells, cmp.Or(c.of(r), "-"))
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}

@@ -160,17 +160,39 @@ func (v *Verify) show(list []verified, pkgDir string, details bool) {
 		}
 		return
 	}
-	w := tabwriter.NewWriter(v.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PACKAGE\tBUILDER\tBASE\tCAME\tNOW")
-	for _, one := range list {
-		state := "as it came"
+	fmt.Fprint(v.Stdout, verifiedTable(list, lineWidth(v.Stdout, v.Environ)))
+}
+
+// verifiedColumns are all of verify's table. Where the terminal is too narrow, those of verifiedSpare go, the first one first.
+var verifiedColumns = []column[verified]{
+	{"PACKAGE", func(one verified) string { return cmp.Or(gentoo.Printable(one.CPV), one.Path) }},
+	{"BUILDER", func(one verified) string { return oneLine(one.Builder.Name, 20) }},
+	{"BASE", func(one verified) string { return oneLine(cmp.Or(one.Base, "host"), 20) }},
+	{"CAME", func(one verified) string { return one.Came.Local().Format("2006-01-02 15:04") }},
+	{"NOW", func(one verified) string {
 		if len(one.Wrong) > 0 {
-			state = "CHANGED: " + oneLine(strings.Join(one.Wrong, "; "), 200)
+			return "CHANGED"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", cmp.Or(gentoo.Printable(one.CPV), one.Path), oneLine(one.Builder.Name, 20),
-			oneLine(cmp.Or(one.Base, "host"), 20), one.Came.Local().Format("2006-01-02 15:04"), state)
+		return "as it came"
+	}},
+}
+
+var verifiedSpare = []string{"BASE", "CAME", "BUILDER"}
+
+// verifiedTable is the list for people: a line for each package, and more where it is not what came.
+func verifiedTable(list []verified, width int) string {
+	_, lines := fitted(verifiedColumns, verifiedSpare, list, width)
+	for i, one := range slices.Backward(list) {
+		if len(one.Wrong) == 0 {
+			continue
+		}
+		wrong := []string{"  CHANGED: " + oneLine(strings.Join(one.Wrong, "; "), 200)}
+		if width > 0 {
+			wrong = wrapLine(wrong[0], width, "    ")
+		}
+		lines = slices.Insert(lines, i+2, wrong...)
 	}
-	w.Flush()
+	return strings.Join(lines, "\n") + "\n"
 }
 
 // detail prints one record.

@@ -26,7 +26,7 @@ func TestMainJob(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	r := startTTY(t, lappy, 100, "emerge", "-av", "lab-apps/hello")
+	r := startTTY(t, lappy, 120, "emerge", "-av", "lab-apps/hello")
 	r.out.wait(t, "[Yes/No]")
 	if _, err := r.tty.WriteString("yes\n"); err != nil {
 		t.Fatal(err)
