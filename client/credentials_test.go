@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -186,5 +187,21 @@ func TestShowInputs(t *testing.T) {
 	}
 	if calls := m.read("calls"); strings.Count(calls, "emerge ") != 1 {
 		t.Errorf("emerge ran:\n%s", calls)
+	}
+	// Neither would more be shown than would go.
+	var said buffer
+	e = m.emerge("127.0.0.1:1", &said, "lab/b")
+	e.ShowInputs = true
+	e.facts = func(_ context.Context, _ *tools, pkgs []gentoo.Package) (map[gentoo.CPV]facts, error) {
+		tiny := map[gentoo.CPV]facts{}
+		for _, p := range pkgs {
+			tiny[p.CPV] = facts{CPV: p.CPV.String(), Phases: []string{"-"}}
+		}
+		return tiny, nil
+	}
+	wantStatus(t, e.Run(t.Context()), 0, &said)
+	wantContains(t, said.String(), "nothing would leave this machine")
+	if strings.Contains(said.String(), "make.conf") || strings.Contains(m.read("calls"), "emaint") {
+		t.Errorf("of a plan without anything to build it shows:\n%s", &said)
 	}
 }

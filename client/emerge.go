@@ -118,13 +118,16 @@ func (e *Emerge) run(ctx context.Context) error {
 	if err := e.divide(ctx, t, sys, p, h); err != nil {
 		return e.plainEmerge(ctx, t, err)
 	}
-	if e.ShowInputs {
+	tiny := len(p.send) > 0 && e.mayMerge() && !args.BuildPkgOnly && p.onlyTiny(h)
+	switch {
+	case e.ShowInputs && tiny:
+		e.say("Nothing of this plan has to be fetched or compiled; plain emerge does it, and nothing would leave this machine.")
+		return nil
+	case e.ShowInputs:
 		return e.showInputs(ctx, sys, p)
-	}
-	if len(p.send) == 0 {
+	case len(p.send) == 0:
 		return e.nothingToSend(ctx, t, args, p)
-	}
-	if e.mayMerge() && !args.BuildPkgOnly && p.onlyTiny(h) {
+	case tiny:
 		e.say("Nothing of this plan has to be fetched or compiled; plain emerge goes on.")
 		return t.replace(ctx, "emerge", e.Args)
 	}
