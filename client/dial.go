@@ -266,8 +266,8 @@ func (b *builder) String() string { return b.hello.Name + " (" + b.addr + ")" }
 func parseHost(origin, host, port string) (name string, number uint16, err error) {
 	number = wire.DefaultPort
 	if port != "" {
-		if number, err = parsePort(port); err != nil {
-			return "", 0, fmt.Errorf("LANTAGE_PORT: %w", err)
+		if number, err = parseOwnPort(port); err != nil {
+			return "", 0, err
 		}
 	}
 	name = host
@@ -292,6 +292,15 @@ func parseHost(origin, host, port string) (name string, number uint16, err error
 			"write name, name:port, 192.0.2.1:port or [2001:db8::1]:port", origin, host, err)
 	}
 	return name, number, nil
+}
+
+// parseOwnPort reads a port that stands by itself. Whether the flag or the variable has it is not known here.
+func parseOwnPort(s string) (uint16, error) {
+	n, err := parsePort(s)
+	if err != nil {
+		err = fmt.Errorf("--port or LANTAGE_PORT: %w", err)
+	}
+	return n, err
 }
 
 func parsePort(s string) (uint16, error) {

@@ -35,6 +35,10 @@ func (d *Doctor) Run(ctx context.Context, tell trust.Tell) {
 
 // builders looks for builders, as list-builders does.
 func (d *Doctor) builders(ctx context.Context, tell trust.Tell) {
+	if err := d.check(); err != nil {
+		tell(trust.Fail, fmt.Sprintf("what is said of builders: %v", err), "correct it on the command line, in the environment or in "+ConfigFile)
+		return
+	}
 	rows, why, err := (&ListBuilders{Where: d.Where, Version: d.Version, Environ: d.Environ}).find(ctx)
 	if err != nil {
 		return // of the keys, and said already

@@ -231,10 +231,13 @@ func (e *Emerge) confirmed(ctx context.Context, args gentoo.Args, sys *system, p
 
 // checkHost tells at once what is wrong with what the user says of builders.
 func (e *Emerge) checkHost() error {
-	if e.Port != "" && e.Host == "" && e.Builder == "" {
-		e.warn("LANTAGE_PORT has no effect without LANTAGE_HOST: other builders tell their port.")
+	if err := e.check(); err != nil {
+		return err
 	}
-	return e.check()
+	if e.Port != "" && e.Host == "" && e.Builder == "" {
+		e.warn("--port and LANTAGE_PORT have no effect without --builder or LANTAGE_HOST: other builders tell their port.")
+	}
+	return nil
 }
 
 // plainEmerge goes on without Lantage where it does not understand this machine: nothing is guessed.

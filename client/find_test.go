@@ -330,11 +330,19 @@ func TestWhereIsChecked(t *testing.T) {
 		{Where{Builder: "tower:x"}, "--builder"},
 		{Where{Builders: []string{"tower", "a b"}}, "configuration file"},
 		{Where{Domains: []string{"a..b"}}, "domains"},
+		{Where{Port: "99999", Builder: "192.0.2.1"}, `--port or LANTAGE_PORT: "99999" is not a port`},
+		{Where{Port: "abc"}, `--port or LANTAGE_PORT: "abc" is not a port`},
+		{Where{Port: "0", Builders: []string{"tower"}}, `--port or LANTAGE_PORT: "0" is not a port`},
 	} {
 		if err := c.where.check(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c.where, err)
 		}
 	}
+	var told []string
+	m := newMachine(t)
+	where := Where{Port: "abc", Plain: true, StateDir: m.path("state")}
+	(&Doctor{Where: where, Environ: m.emerge("", &buffer{}).Environ}).Run(t.Context(), func(grade, text, mend string) { told = append(told, grade+" "+text) })
+	wantContains(t, strings.Join(told, "\n"), `fail what is said of builders: --port or LANTAGE_PORT: "abc"`)
 }
 
 // What is wrong with the cache is no error of the search.

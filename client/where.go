@@ -88,6 +88,11 @@ type source func(ctx context.Context, offer func(candidate)) error
 
 // check tells at once what is wrong with what the user said.
 func (w *Where) check() error {
+	if w.Port != "" { // also where no host is named that it would be for
+		if _, err := parseOwnPort(w.Port); err != nil {
+			return err
+		}
+	}
 	for _, h := range w.hosts() {
 		if _, _, err := h.parse(w.Port); err != nil {
 			return err
