@@ -54,7 +54,11 @@ func (d *Doctor) builders(ctx context.Context, tell trust.Tell) {
 				"if it was installed anew: lantage trust forget "+quoted(r.Name))
 		default:
 			any = true
-			tell(trust.Pass, fmt.Sprintf("builder %s at %s answers; its key is %s. Whether it takes jobs of this machine was not asked", r.Name, r.Address, r.Trust), "")
+			key := "its key is " + r.Trust
+			if d.Plain {
+				key = "it has no key here (--plain)"
+			}
+			tell(trust.Pass, fmt.Sprintf("builder %s at %s answers; %s. Whether it takes jobs of this machine was not asked", r.Name, r.Address, key), "")
 		}
 	}
 	switch {

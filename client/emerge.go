@@ -300,7 +300,7 @@ func (e *Emerge) withoutBuilder(ctx context.Context, t *tools, args gentoo.Args,
 	}
 	e.warn("%s.\n%s", why, next)
 	if args.Ask {
-		if err := e.ask(ctx, fmt.Sprintf("Build these %s here?", count(p.merges(), "package"))); err != nil {
+		if err := e.ask(ctx, fmt.Sprintf("Build %s here?", these(p.merges()))); err != nil {
 			return err
 		}
 		return t.replace(ctx, "emerge", withoutAsk(e.Args))
@@ -321,10 +321,21 @@ func withoutAsk(args []string) []string {
 
 // question is the one question of --ask.
 func (e *Emerge) question(p *plan, b *builder) string {
-	if e.mayMerge() {
+	switch {
+	case e.mayMerge() && p.merges() == 1:
+		return fmt.Sprintf("Would you like to merge this package, built on %v?", b)
+	case e.mayMerge():
 		return fmt.Sprintf("Would you like to merge these packages, %d of them built on %v?", len(p.send), b)
 	}
 	return fmt.Sprintf("Would you like to have %s built on %v?", count(len(p.send), "package"), b)
+}
+
+// these are n packages, in a question about them.
+func these(n int) string {
+	if n == 1 {
+		return "this package"
+	}
+	return fmt.Sprintf("these %d packages", n)
 }
 
 // ask asks; anything but Yes is an error with emerge's status for it.

@@ -244,6 +244,21 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// One package is one.
+func TestAskAboutOne(t *testing.T) {
+	m := newMachine(t)
+	m.write("pretend.out", planOf("lab/a-1"))
+	b := newBuilder(t, (*dialog).drain)
+	for host, says := range map[string]string{b.addr(): "merge this package, built on tower (", "": "Build this package here? [Yes/No]"} {
+		var out buffer
+		e := m.emerge(host, &out, "-a", "lab/a")
+		e.Stdin = strings.NewReader("no\n")
+		e.terminal = func(s any) bool { return s == e.Stdin }
+		wantStatus(t, e.Run(t.Context()), ExitInterrupted, &out)
+		wantContains(t, out.String(), says)
+	}
+}
+
 func TestAskToBuildHere(t *testing.T) {
 	m := newMachine(t)
 	var out buffer

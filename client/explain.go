@@ -48,7 +48,7 @@ func (x *explanation) short() string {
 		return "no builder can be used: " + strings.Join(reasons, "; ")
 	}
 	if x.silent() {
-		line += ".\nNo mDNS packet of another machine was seen: a firewall may drop UDP port 5353 " +
+		line += ".\nNo mDNS packet of another machine was seen: if `lantage serve` runs on one, a firewall may drop UDP port 5353 " +
 			"(lantage list-builders has the commands that open it)"
 	}
 	return line
@@ -120,11 +120,11 @@ func (x *explanation) full() string {
 	if slices.ContainsFunc(x.found, func(f sighting) bool { return f.builder != nil || errors.Is(f.err, errAnswered) }) {
 		return lines[0] // the way there is open
 	}
+	lines = append(lines, "Start `lantage serve` on a builder, or say where it is: LANTAGE_HOST=… lantage list-builders,",
+		"or for good in "+ConfigFile+`: builders = ["host or address"]`)
 	if !x.where.fixed() {
 		lines = append(append(lines, x.tried()...), firewalls)
 	}
-	lines = append(lines, "Start `lantage serve` on a builder, or say where it is: LANTAGE_HOST=… lantage list-builders,",
-		"or for good in "+ConfigFile+`: builders = ["host or address"]`)
 	return strings.Join(lines, "\n")
 }
 
@@ -152,8 +152,8 @@ func (x *explanation) tried() []string {
 	}
 	switch {
 	case x.silent():
-		lines = append(lines, "No mDNS packet of any other machine was seen: a firewall here, or a switch or access "+
-			"point that keeps multicast back, is the likely reason.")
+		lines = append(lines, "No mDNS packet of any other machine was seen: if `lantage serve` runs on one, a firewall here, or a switch "+
+			"or access point that keeps multicast back, is the likely reason.")
 	case x.report.Foreign > 0:
 		lines = append(lines, fmt.Sprintf("%s about other services came: multicast works here; is the daemon "+
 			"running, and the builder's firewall open?", count(x.report.Foreign, "answer")))

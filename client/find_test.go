@@ -401,8 +401,11 @@ func TestNothingFound(t *testing.T) {
 	wantContains(t, x.full(), "wlan0 IPv4: 9 questions, 0 mDNS packets", "wlan0 IPv6", "permission denied", "wg0 skipped: is point-to-point",
 		"No mDNS packet of any other machine", "ufw allow 5353/udp", "firewall-cmd --permanent --add-port=5353/udp",
 		"nft insert rule inet filter input udp dport 5353 accept", "8473/tcp", "LANTAGE_HOST=", ConfigFile)
+	if full := x.full(); strings.Index(full, "Start `lantage serve`") > strings.Index(full, "firewall") {
+		t.Errorf("a firewall is blamed before nobody's having started a builder:\n%s", full)
+	}
 	short := x.short()
-	wantContains(t, short, "wlan0", "wg0 is point-to-point", "5353", "lantage list-builders")
+	wantContains(t, short, "if `lantage serve` runs", "wlan0", "wg0 is point-to-point", "5353", "lantage list-builders")
 	if strings.Count(short, "\n") > 1 || strings.Contains(short, "ufw") {
 		t.Errorf("too much for emerge:\n%s", short)
 	}
@@ -451,7 +454,7 @@ func TestMistypedName(t *testing.T) {
 	}
 	e.Builder, told = "tower", nil
 	(&Doctor{Where: e.Where, Environ: e.Environ}).Run(t.Context(), func(grade, text, mend string) { told = append(told, grade+" "+text) })
-	wantContains(t, strings.Join(told, "\n"), "pass builder tower at ", "Whether it takes jobs of this machine was not asked")
+	wantContains(t, strings.Join(told, "\n"), "pass builder tower at ", "it has no key here", "Whether it takes jobs of this machine was not asked")
 	e.Builder = "localhost" // which is a host, and no builder runs there
 	e.Port = fmt.Sprint(named(t, "gone", "gone00", 8).closed(t).Port())
 	_, err = e.findBuilder(t.Context(), &system{chost: testCHOST})
@@ -533,7 +536,7 @@ func TestTable(t *testing.T) {
 	}
 	want := `NAME              ADDRESS          CHOST                CPU        CORES  LOAD  JOBS   VERSION  TRUST  FOUND
 big               10.77.0.2        x86_64-pc-linux-gnu  x86-64-v3  32     0.2   1/1+2  0.1      new    mdns
-a-very-long-hos…  192.168.100.200  -                    -          0      0.0   0/0    -        -      mdns
+a-very-long-hos…  192.168.100.200  -                    -          -      -     -      -        -      mdns
 `
 	got := table(rows, 140)
 	if head := strings.Join(strings.SplitAfter(got, "\n")[:3], ""); head != want {

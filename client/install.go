@@ -121,7 +121,11 @@ func (e *Emerge) declined(ctx context.Context, t *tools, args gentoo.Args, b *bu
 // rest builds here what did not come from a builder, and merges all.
 func (e *Emerge) rest(ctx context.Context, t *tools, args gentoo.Args, left int) error {
 	if args.Ask {
-		if err := e.ask(ctx, fmt.Sprintf("Build the other %s here?", count(left, "package"))); err != nil {
+		question := fmt.Sprintf("Build the other %d packages here?", left)
+		if left == 1 {
+			question = "Build the other package here?"
+		}
+		if err := e.ask(ctx, question); err != nil {
 			return err
 		}
 	} else {

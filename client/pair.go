@@ -54,7 +54,7 @@ func (p *Pair) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("nothing is paired: %v: %w", b, err)
+		return fmt.Errorf("nothing is paired: %v: %w%s", b, err, adviceForCode(err))
 	}
 	if err := keys.book.Set(b.key, b.hello.Name, trust.Trusted); err != nil {
 		return fmt.Errorf("%v took the code, but cannot be noted as known: %w", b, err)
@@ -64,6 +64,16 @@ func (p *Pair) run(ctx context.Context) error {
 		fmt.Fprintf(p.Stdout, "A builder of that name with the key %v is known still. If that one is no more: lantage trust forget %[1]v\n", held.Key)
 	}
 	return nil
+}
+
+// adviceForCode is what to do after a wrong code. The builder does not tell how many tries are left.
+func adviceForCode(err error) string {
+	refused, ok := errors.AsType[*wire.Error](err)
+	if !errors.Is(err, trust.ErrWrongCode) && !(ok && refused.Text == trust.ErrWrongCode.Error()) {
+		return ""
+	}
+	return fmt.Sprintf("\nRead the code there again, and type: lantage pair CODE. %d wrong codes end it; then lantage pair there shows another one.",
+		trust.PairTries)
 }
 
 // askCode asks for the code where none was given.

@@ -20,12 +20,22 @@ var columns = []column[listed]{
 	{"ADDRESS", func(r listed) string { return r.Address }},
 	{"CHOST", func(r listed) string { return cut(r.CHOST, 24) }},
 	{"CPU", func(r listed) string { return cut(cmp.Or(r.CPU, r.Arch), 16) }},
-	{"CORES", func(r listed) string { return fmt.Sprint(r.Cores) }},
-	{"LOAD", func(r listed) string { return fmt.Sprintf("%.1f", r.Load) }},
-	{"JOBS", jobsOf},
+	{"CORES", known(func(r listed) string { return fmt.Sprint(r.Cores) })},
+	{"LOAD", known(func(r listed) string { return fmt.Sprintf("%.1f", r.Load) })},
+	{"JOBS", known(jobsOf)},
 	{"VERSION", func(r listed) string { return cut(r.Version, 9) }},
 	{"TRUST", func(r listed) string { return r.Trust }},
 	{"FOUND", func(r listed) string { return strings.Join(r.Found, ",") }},
+}
+
+// known leaves out numbers of a builder that does not answer and of which no packet told any.
+func known(of func(listed) string) func(listed) string {
+	return func(r listed) string {
+		if !r.usable() && r.Cores == 0 && r.JobLimit == 0 {
+			return ""
+		}
+		return of(r)
+	}
 }
 
 var spare = []string{"CPU", "FOUND", "CHOST", "VERSION", "JOBS", "TRUST"}

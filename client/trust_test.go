@@ -504,7 +504,7 @@ func TestPair(t *testing.T) {
 		"typed":     {input: "123 456\n", paired: true, says: []string{"The code that lantage pair shows"}},
 		"not typed": {says: []string{"no code was typed"}},
 		"no code":   {code: "12x", says: []string{"6 digits"}},
-		"wrong":     {code: "123457", says: []string{"nothing is paired", "the code is another"}},
+		"wrong":     {code: "123457", says: []string{"nothing is paired", "the code is another", "type: lantage pair CODE", "3 wrong codes end it"}},
 		"plain":     {code: "123456", change: func(p *Pair) { p.Plain = true }, says: []string{"--plain"}},
 		"nobody":    {code: "123456", lan: func(*testing.T) *network { return lanOf() }, says: []string{"no builder found"}},
 		"liar":      {code: "123456", lan: func(t *testing.T) *network { return lanOf(liar(t)) }, says: []string{"nothing is paired", "the code is another"}},

@@ -70,6 +70,14 @@ func (r *Rules) Inputs(ctx context.Context, each func(path string, size int64, b
 	return in, nil
 }
 
+// countFiles is a number of files, for people.
+func countFiles(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
+}
+
 // WriteTo writes the inputs as two tables.
 func (in Inputs) WriteTo(w io.Writer) (int64, error) {
 	var b strings.Builder
@@ -77,11 +85,11 @@ func (in Inputs) WriteTo(w io.Writer) (int64, error) {
 	fmt.Fprint(&b, "Copied:\n")
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, p := range in.Places {
-		fmt.Fprintf(t, "%d files\t%s\t  %s\n", p.Files, HumanBytes(p.Bytes), Shown(p.Path))
+		fmt.Fprintf(t, "%s\t%s\t  %s\n", countFiles(p.Files), HumanBytes(p.Bytes), Shown(p.Path))
 		total.Files += p.Files
 		total.Bytes += p.Bytes
 	}
-	fmt.Fprintf(t, "%d files\t%s\t  in all\n", total.Files, HumanBytes(total.Bytes))
+	fmt.Fprintf(t, "%s\t%s\t  in all\n", countFiles(total.Files), HumanBytes(total.Bytes))
 	_ = t.Flush() // to memory
 	if len(in.Blanked) > 0 {
 		fmt.Fprintf(&b, "\nOf that, %s:\n", Blanked)

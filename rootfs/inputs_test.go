@@ -45,12 +45,12 @@ func TestInputs(t *testing.T) {
 	}
 	text := `Copied:
   0 files   0 B  /bin
-  1 files   4 B  /etc
-  1 files  21 B  /etc/portage
-  1 files   7 B  /lib64
-  1 files   8 B  /repo
+   1 file   4 B  /etc
+   1 file  21 B  /etc/portage
+   1 file   7 B  /lib64
+   1 file   8 B  /repo
   2 files  18 B  /usr
-  1 files  19 B  /var/db/pkg
+   1 file  19 B  /var/db/pkg
   7 files  77 B  in all
 
 Of that, without credentials:
