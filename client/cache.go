@@ -140,8 +140,7 @@ func (c *cache) note(answered []sighting, now time.Time) {
 		default:
 			continue // the user said where it is, or it is this machine
 		}
-		e.Addrs = append([]netip.AddrPort{s.at}, slices.DeleteFunc(slices.Clone(s.builder.addrs),
-			func(a netip.AddrPort) bool { return a == s.at })...)
+		e.Addrs = slices.Clone(s.builder.addrs) // those where it answered come first
 		e.Addrs = e.Addrs[:min(len(e.Addrs), cacheAddresses)]
 		if old >= 0 {
 			c.entries = slices.Delete(c.entries, old, old+1)

@@ -25,7 +25,7 @@ const (
 // builder is a builder that answered the hello.
 type builder struct {
 	hello   wire.Hello // its text is safe to print
-	addr    string     // where it answered, as people write it
+	addr    string     // where it answered, as people write it; of several such addresses the easiest
 	at      netip.AddrPort
 	conn    *wire.Conn
 	key     trust.Key        // whose it is; nobody's without encryption
@@ -159,8 +159,7 @@ func (d *dialer) dial(ctx context.Context, addrs []netip.AddrPort) (*builder, er
 }
 
 func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error) {
-	shown := addr.String()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", shown)
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr.String())
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errNoAnswer
@@ -168,7 +167,7 @@ func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error)
 		if op, ok := errors.AsType[*net.OpError](err); ok {
 			err = op.Err
 		}
-		return nil, &DialError{Addr: shown, Err: err}
+		return nil, &DialError{Addr: withName(addr).String(), Err: err}
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	b := &builder{addr: shownAddr(addr), at: addr, secret: d.secret}
@@ -178,7 +177,7 @@ func (d *dialer) try(ctx context.Context, addr netip.AddrPort) (*builder, error)
 	}
 	if err != nil {
 		conn.Close()
-		return nil, &DialError{shown, err, !errors.Is(err, errNoAnswer)}
+		return nil, &DialError{withName(addr).String(), err, !errors.Is(err, errNoAnswer)}
 	}
 	return b, nil
 }
@@ -244,10 +243,40 @@ func oneLine(s string, n int) string {
 
 // shownAddr leaves out the port that everybody uses.
 func shownAddr(a netip.AddrPort) string {
+	a = withName(a)
 	if a.Port() == wire.DefaultPort {
 		return a.Addr().String()
 	}
 	return a.String()
+}
+
+// withName has the interface of a link-local address by its name, which people know, and not by its number.
+func withName(a netip.AddrPort) netip.AddrPort {
+	n, err := strconv.Atoi(a.Addr().Zone())
+	if err != nil {
+		return a
+	}
+	ifi, err := net.InterfaceByIndex(n)
+	if err != nil {
+		return a
+	}
+	return netip.AddrPortFrom(a.Addr().WithZone(ifi.Name), a.Port())
+}
+
+// easiest is the address of these that people are shown, since they can read it most easily and use it anywhere: one of IPv4, or else
+// one of IPv6 that is not link-local.
+func easiest(addrs []netip.AddrPort) netip.AddrPort {
+	return slices.MinFunc(addrs, func(a, b netip.AddrPort) int { return hardness(a.Addr()) - hardness(b.Addr()) })
+}
+
+func hardness(a netip.Addr) int {
+	switch {
+	case a.IsLinkLocalUnicast():
+		return 2
+	case a.Is4():
+		return 0
+	}
+	return 1
 }
 
 // is reports whether two that answered are one builder.

@@ -178,7 +178,7 @@ func silentRow(f *sighting) listed {
 		r.Instance = discovery.InstanceName(a.Name, a.ID)
 	}
 	if len(f.candidate.addrs) > 0 {
-		r.Address = shownAddr(f.candidate.addrs[0])
+		r.Address = shownAddr(easiest(f.candidate.addrs))
 	}
 	return r
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,6 +96,41 @@ func TestDialErrors(t *testing.T) {
 	}
 	if !errors.Is(err, errAnswered) || errors.Is(err[2:], errAnswered) || !errors.Is(err, refused) {
 		t.Error("who answered is not told from who did not")
+	}
+}
+
+// Of a builder's addresses people are shown the one that is easiest to read and to use, with the name of an interface.
+func TestShownAddress(t *testing.T) {
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := fmt.Sprintf("[fe80::1%%%d]:8473", lo.Index)
+	for _, c := range []struct {
+		addrs []string
+		want  string
+	}{
+		{[]string{link}, "fe80::1%lo"},
+		{[]string{"[fe80::1%99999]:8473"}, "fe80::1%99999"},
+		{[]string{"[fe80::1%eth0]:1"}, "[fe80::1%eth0]:1"},
+		{[]string{link, "[fd00::1]:8473"}, "fd00::1"},
+		{[]string{link, "[fd00::1]:8473", "10.77.0.1:8473", "10.77.0.2:8473"}, "10.77.0.1"},
+		{[]string{"169.254.1.1:8473", "[2001:db8::1]:8473"}, "2001:db8::1"},
+	} {
+		var addrs []netip.AddrPort
+		for _, a := range c.addrs {
+			addrs = append(addrs, netip.MustParseAddrPort(a))
+		}
+		if got := shownAddr(easiest(addrs)); got != c.want {
+			t.Errorf("%q: %s, want %s", c.addrs, got, c.want)
+		}
+		var found []sighting
+		for _, a := range addrs { // it answered everywhere
+			found = append(found, sighting{builder: &builder{hello: wire.Hello{ID: "tower0"}, at: a}, err: errOther})
+		}
+		if one := merge(found, nil); len(one) != 1 || one[0].builder.addr != c.want || one[0].builder.addrs[0] != easiest(addrs) {
+			t.Errorf("%q: a builder that answers there is shown at %+v", c.addrs, one)
+		}
 	}
 }
 

@@ -205,7 +205,9 @@ func each(err error) []error {
 
 // credit notes all the ways that led to a builder, and all its addresses.
 func (f *sighting) credit(offered []candidate) {
-	addrs := append([]netip.AddrPort{f.at}, f.spots...)
+	shown := easiest(f.spots)
+	f.builder.addr = shownAddr(shown)
+	addrs := append([]netip.AddrPort{shown, f.at}, f.spots...)
 	for _, c := range offered {
 		here := func(a netip.AddrPort) bool { return slices.Contains(c.addrs, a) }
 		if c.said.ID != f.hello.ID && !slices.ContainsFunc(f.spots, here) {
