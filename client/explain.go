@@ -1,12 +1,14 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"lantage/discovery"
+	"lantage/wire"
 )
 
 // explanation says why no builder was found: what was tried, and what usually stands in the way.
@@ -35,10 +37,18 @@ func (x *explanation) short() string {
 	line := "no builder found: " + whereLooked(x.report)
 	switch word := x.where.word(); {
 	case word != "" && !answered:
-		looked := append([]string{whereLooked(x.report)}, reasons...)
+		var looked []string
+		if !slices.ContainsFunc(x.found, func(f sighting) bool { return f.builder != nil }) {
+			looked = append(looked, whereLooked(x.report))
+		}
+		looked = append(looked, reasons...)
 		for _, f := range x.found {
-			if f.how == byName && f.err != nil && f.quiet() {
+			switch {
+			case !f.quiet():
+			case f.how == byName:
 				looked = append(looked, reasonLine(f.err))
+			case f.isCalled(word):
+				looked = append(looked, f.label+": "+reasonLine(f.err))
 			}
 		}
 		line = fmt.Sprintf("no builder found that is called %s: %s", word, strings.Join(looked, "; "))
@@ -59,15 +69,23 @@ func (x *explanation) others() []string {
 	var list []string
 	for _, f := range x.found {
 		switch {
-		case f.builder == nil:
 		case errors.Is(f.err, errOther):
 			list = append(list, f.builder.String())
-		default:
+		case f.builder != nil, f.isCalled(x.where.word()):
 			return nil
 		}
 	}
 	slices.Sort(list)
 	return list
+}
+
+// isCalled reports whether a candidate that is no builder that can be used is the one that the word means.
+func (f *sighting) isCalled(word string) bool {
+	if f.how == byName { // the word may be the name of a host, which need not be a builder
+		return errors.Is(f.err, errAnswered)
+	}
+	_, err := fit(word, f.how, wire.Hello{ID: f.said.ID, Name: cmp.Or(f.said.Name, f.label)})
+	return err == nil
 }
 
 // reasons are why each candidate that should have been a builder is none.

@@ -463,6 +463,24 @@ func TestMistypedName(t *testing.T) {
 	}
 }
 
+// One that was named, is known and does not answer is no mistake in typing, though another one answers.
+func TestNamedAndSilent(t *testing.T) {
+	castle, tower := named(t, "castle", "castle", 8), named(t, "tower", "tower0", 8)
+	tower.closed(t)
+	for how, lan := range map[string]*network{"cache": lanOf(castle), "mdns": lanOf(castle, tower)} {
+		m := newMachine(t)
+		m.remember(tower)
+		var out buffer
+		e := m.emerge("", &out, "lab/b")
+		e.Builder, e.network = "tower", lan
+		_, err := found(t, e)
+		if err == nil || !strings.Contains(err.Error(), "no builder found that is called tower: ") ||
+			!strings.Contains(err.Error(), "tower: "+tower.addr()+": connect: connection refused") || strings.Contains(err.Error(), "none answered") {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+}
+
 // closed is the address of a builder that does not run any more.
 func (f *fakeBuilder) closed(t *testing.T) netip.AddrPort {
 	t.Helper()

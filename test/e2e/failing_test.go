@@ -37,4 +37,9 @@ func TestFailingPackage(t *testing.T) {
 	in(t, lappy, nil, "ls", "/var/db/pkg/lab-five").ok(t).says(t, "p1-1", "p2-1", "p4-1").saysNot(t, "p3")
 	in(t, lappy, nil, "cat", "/var/lib/portage/world").ok(t).
 		says(t, "lab-five/p1\n", "lab-five/p2\n", "lab-five/p4\n").saysNot(t, "p3")
+
+	// The phase is the same wherever it is said, and where nothing arrives what to type is said, too.
+	lantage(t, lappy, "emerge", "-1", "lab-fail/setup").is(t, 1).
+		says(t, "lab-fail/setup-1 FAILED on the builder in setup", "To try again: lantage emerge -1 lab-fail/setup\n").
+		saysNot(t, "FAILED in build", "in fetch")
 }
