@@ -32,7 +32,7 @@ func TestFailedPhase(t *testing.T) {
 				told = e.Phase
 			}
 		}
-		f, err := newFollower(Job{}, root, newResults(t.TempDir(), pkgs, func(bool) error { return nil }, emit), emit)
+		f, err := newFollower(Job{}, root, newResults(t.Context(), t.TempDir(), pkgs, func(bool) error { return nil }, emit), emit)
 		if err != nil {
 			t.Fatal(err)
 		}
