@@ -5,7 +5,7 @@
 //
 // A build root is an overlay file system over a read-only Base, in mount, PID, IPC and UTS namespaces of
 // its own and in a user namespace whose root is an unprivileged ID range of the builder. What a job writes
-// is thrown away; only its PKGDIR and what it has downloaded last. The job cannot see other processes, the paths that its
+// is thrown away; only its PKGDIR lasts, and copies of what it has downloaded (fetched.go). The job cannot see other processes, the paths that its
 // Base masks, or write to anything of the builder. It has the capabilities in keptCapabilities, over its own namespaces
 // only, and no way to others; deniedCalls are the system calls that it cannot make. All this is proved in each build root before
 // anything runs there (prove.go). What it takes of the machine has Limits. It does share the builder's network (Portage's own network-sandbox closes it for the phases
@@ -39,7 +39,7 @@ type Job struct {
 	Nodeps   bool             // build without what the packages ask for
 	Log      string           // file that takes all build logs, each line prefixed with its package
 
-	// Distfiles are what the job may use of those that clients sent.
+	// Distfiles are those of the job's that its client has.
 	Distfiles []gentoo.Distfile
 	// HostName is what the machine is called inside; empty: as this one.
 	HostName string
@@ -260,7 +260,13 @@ func (r *Runner) emerge(
 	}
 	r.Logger.Info("job root is ready", "job", job.ID[:8], "base", base.Name(), "took", time.Since(begun).Round(time.Microsecond))
 	emit(Event{Kind: EventStarted})
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		r.keepFetched(ctx, spec.Dir, p.done)
+	}()
 	f.run(p.done)
+	<-kept
 	f.planned()
 	if err := ctx.Err(); err != nil {
 		return Report{}, err

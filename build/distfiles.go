@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,19 +15,23 @@ import (
 	"lantage/gentoo"
 )
 
-// SentDir is the folder of StateDir with the distfiles that clients sent, by content: see gentoo.Distfile.Key.
-const SentDir = "distfiles-sent"
+// Folders of StateDir with distfiles, by content: see gentoo.Distfile.Key. Only the daemon writes there. DistDir is that with what
+// jobs have downloaded, which all jobs see; SentDir that with what clients sent.
+const (
+	DistDir = "distfiles"
+	SentDir = "distfiles-sent"
+)
 
 // KeepSent is how long a distfile that a client sent stays after the last job that used it: it can be sent again.
 const KeepSent = 30 * 24 * time.Hour
 
-// pendingPrefix begins the names of files in SentDir that are not whole yet.
+// pendingPrefix begins the names of files in these folders that are not whole yet.
 const pendingPrefix = ".pending-"
 
 // keepPending is how long one of them stays to which nothing is added any more.
 const keepPending = 24 * time.Hour
 
-// Places inside the build root of a job with distfiles of its own, and the job's folders for two of them.
+// Places inside the build root for distfiles, and the job's folders for two of them.
 const (
 	insideShared = insideDistDir + "-shared"
 	insideSent   = insideDistDir + "-sent"
@@ -36,6 +39,7 @@ const (
 
 	ownDistDir = "distfiles"
 	sentDir    = "sent"
+	gotDir     = ".lantage" // in the job's DISTDIR: what fetchOnce says that the job has got
 )
 
 // fetchOnce is a fetch command around another one.
@@ -51,33 +55,34 @@ type distDirs struct {
 	fetch    string // before each command that fetches
 }
 
-// distDirs gives the job the DISTDIR that all jobs share, in which Portage's own locks see to it that a file is downloaded
-// once. Of files in PORTAGE_RO_DISTDIRS, however, Portage makes links in DISTDIR, and takes away those of others that lead
-// nowhere, also while the other one is about to unpack it. So a job that has such directories, because files were sent for
-// it or because the base has some, has a DISTDIR of its own, and fetchOnce downloads into the shared one.
+// distDirs gives the job a DISTDIR of its own, which goes with it: what one job can write, no other job may build from. What
+// there is already it sees read-only. What the builder can name for it (files that its client has too, those of the base)
+// Portage finds by itself, in PORTAGE_RO_DISTDIRS; fetchOnce finds the rest by its sum.
 func (r *Runner) distDirs(job Job, a adapted, s *rootSpec) (distDirs, error) {
-	shared := filepath.Join(r.StateDir, DistDir)
-	sent, n, err := r.linkSent(job)
+	sent, err := r.linkSent(job)
 	if err != nil {
 		return distDirs{}, err
-	}
-	if n == 0 && a.roDistDir == "" {
-		return distDirs{binds: []bind{{Source: shared, Target: insideDistDir, IDMap: true}}}, nil
 	}
 	own, err := s.ownDir(ownDistDir, 0o2775)
 	if err != nil {
 		return distDirs{}, err
 	}
-	if err := os.Chown(own, s.FirstID, s.FirstID+portageGroup); err != nil {
+	got, err := s.ownDir(filepath.Join(ownDistDir, gotDir), 0o2775)
+	if err != nil {
 		return distDirs{}, err
+	}
+	for _, dir := range []string{own, got} {
+		if err := os.Chown(dir, s.FirstID, s.FirstID+portageGroup); err != nil {
+			return distDirs{}, err
+		}
 	}
 	d := distDirs{
 		binds: []bind{
 			{Source: own, Target: insideDistDir},
-			{Source: shared, Target: insideShared, IDMap: true},
+			{Source: filepath.Join(r.StateDir, DistDir), Target: insideShared, IDMap: true, ReadOnly: true},
 			{Source: sent, Target: insideSent, IDMap: true, ReadOnly: true},
 		},
-		readOnly: []string{insideSent, insideShared},
+		readOnly: []string{insideSent},
 		files:    []plainFile{{insideFetch, 0o644, fetchOnce}},
 		fetch:    fetchOnceCommand,
 	}
@@ -87,27 +92,29 @@ func (r *Runner) distDirs(job Job, a adapted, s *rootSpec) (distDirs, error) {
 	return d, nil
 }
 
-// fetchOnceCommand is put before the commands that fetch: one download for all jobs of this builder, in the DISTDIR that they
-// share.
+// fetchOnceCommand is put before the commands that fetch.
 const fetchOnceCommand = "python3 " + insideFetch + " " + insideShared + ` "${DISTDIR}" "${FILE}" "${DIGESTS}" `
 
-// linkSent makes the directory with those of the job's distfiles that a client sent, under the names that this job's client
-// has for them.
-func (r *Runner) linkSent(job Job) (dir string, n int, err error) {
+// linkSent makes the directory with those of the job's distfiles that are here, under the names that this job's client has for
+// them: what was sent, and what other jobs have downloaded, which Portage would not ask a fetch command for if it says
+// RESTRICT=fetch.
+func (r *Runner) linkSent(job Job) (dir string, err error) {
 	dir = filepath.Join(job.Dir, sentDir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return dir, 0, err
+		return dir, err
 	}
 	for _, d := range job.Distfiles {
-		err := linkOrCopy(SentPath(r.StateDir, d), filepath.Join(dir, d.Name))
-		switch {
-		case err == nil:
-			n++
-		case !errors.Is(err, fs.ErrNotExist): // the builder has it elsewhere, or had no room for it
-			return dir, n, fmt.Errorf("a distfile that was sent: %w", err)
+		for _, from := range []string{SentPath(r.StateDir, d), fetchedPath(r.StateDir, d)} {
+			err := linkOrCopy(from, filepath.Join(dir, d.Name))
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, fs.ErrNotExist) { // the base has it, or there was no room for it
+				return dir, fmt.Errorf("a distfile that is here: %w", err)
+			}
 		}
 	}
-	return dir, n, nil
+	return dir, nil
 }
 
 // linkOrCopy shows a file under a second name. Nothing is changed through that: jobs see it read-only.
@@ -134,21 +141,38 @@ func SentPath(stateDir string, d gentoo.Distfile) string {
 	return filepath.Join(stateDir, SentDir, d.Key())
 }
 
+func fetchedPath(stateDir string, d gentoo.Distfile) string {
+	return filepath.Join(stateDir, DistDir, d.Key())
+}
+
 // HasSent reports whether a distfile was sent, and keeps it for a job that is about to use it.
-func HasSent(stateDir string, d gentoo.Distfile) bool {
-	path := SentPath(stateDir, d)
+func HasSent(stateDir string, d gentoo.Distfile) bool { return hasStored(SentPath(stateDir, d), d) }
+
+// HasFetched reports whether a job has downloaded a distfile, and keeps it likewise.
+func HasFetched(stateDir string, d gentoo.Distfile) bool {
+	return hasStored(fetchedPath(stateDir, d), d)
+}
+
+func hasStored(path string, d gentoo.Distfile) bool {
 	fi, err := os.Lstat(path)
-	if err != nil || !fi.Mode().IsRegular() || fi.Size() != d.Size {
-		return false
-	}
+	return err == nil && fi.Mode().IsRegular() && fi.Size() == d.Size && touch(path) == nil
+}
+
+// touch notes that a file is of use. Reading it does not: jobs see it on a read-only mount.
+func touch(path string) error {
 	now := time.Now()
-	return os.Chtimes(path, now, now) == nil
+	return os.Chtimes(path, now, now)
 }
 
 // StoreSent keeps a distfile, if content is what it should be. Otherwise nothing is left of it; what is wrong with it is a
 // gentoo.ErrDistfile.
-func StoreSent(stateDir string, d gentoo.Distfile, content io.Reader) (err error) {
-	dir := filepath.Join(stateDir, SentDir)
+func StoreSent(stateDir string, d gentoo.Distfile, content io.Reader) error {
+	return store(SentPath(stateDir, d), d, content)
+}
+
+// store is StoreSent for any path.
+func store(path string, d gentoo.Distfile, content io.Reader) (err error) {
+	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -169,7 +193,19 @@ func StoreSent(stateDir string, d gentoo.Distfile, content io.Reader) (err error
 	if err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), SentPath(stateDir, d))
+	return os.Rename(f.Name(), path)
+}
+
+// keepFree is the part of the disk that distfiles leave to others. Limits.KeepFree is no more than that, so that they end no job.
+const keepFree = 20 // one of so many
+
+// DistfileRoom is how many bytes of distfiles there is room for.
+func DistfileRoom(stateDir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(stateDir, &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: stateDir, Err: err}
+	}
+	return (int64(st.Bavail) - int64(st.Blocks)/keepFree) * st.Bsize, nil
 }
 
 // DistDirOf is the directory with the distfiles of a base of the builder's own.
@@ -181,8 +217,7 @@ func DistDirOf(base OwnBase) (string, error) {
 	return filepath.Join(layers[0].Source, insideDistDir), nil
 }
 
-// OpenDistfile opens a distfile in a directory that jobs may have written to: what is no plain file of that size does not
-// exist for it.
+// OpenDistfile opens a distfile in a directory that is not ours: what is no plain file of that size does not exist for it.
 func OpenDistfile(dir string, d gentoo.Distfile) (*os.File, error) {
 	path := filepath.Join(dir, d.Name)
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -194,32 +229,4 @@ func OpenDistfile(dir string, d gentoo.Distfile) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
 	return f, nil
-}
-
-// sent collects what clients sent and no job used for a while.
-func (c *Collected) sent(dir string, before time.Time, dry bool) error {
-	files, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	var all error
-	for _, f := range files {
-		fi, err := f.Info()
-		if err != nil {
-			continue
-		}
-		limit := before
-		if strings.HasPrefix(f.Name(), pendingPrefix) {
-			limit = time.Now().Add(-keepPending)
-		}
-		if !lastUsed(fi).Before(limit) {
-			continue
-		}
-		c.Distfiles++
-		c.Bytes += fi.Size()
-		if !dry {
-			all = errors.Join(all, os.Remove(filepath.Join(dir, f.Name())))
-		}
-	}
-	return all
 }

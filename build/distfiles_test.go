@@ -92,8 +92,8 @@ func TestHasSentKeeps(t *testing.T) {
 	}
 }
 
-// TestDistDirs: a job for which nothing was sent has the DISTDIR of all jobs; another has its own, and sees of what was sent
-// only what its client has, under its client's names.
+// TestDistDirs: a job has a DISTDIR of its own, and sees, under its client's names, what is here of what its client has; of
+// what was sent nothing else.
 func TestDistDirs(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("directories of jobs belong to others: needs root")
@@ -104,32 +104,26 @@ func TestDistDirs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	four := dist("four.tar", "four")
+	if err := store(fetchedPath(state, four), four, strings.NewReader("four")); err != nil {
+		t.Fatal(err)
+	}
 	r := &Runner{StateDir: state}
-	dirs := func(a adapted, files ...gentoo.Distfile) (Job, distDirs) {
-		t.Helper()
-		job := Job{Dir: t.TempDir(), Distfiles: files}
-		d, err := r.distDirs(job, a, &rootSpec{Dir: job.Dir, FirstID: 100000})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return job, d
+	job := Job{Dir: t.TempDir(), Distfiles: []gentoo.Distfile{dist("one-1.tar", "one"), dist("three", "three"), four}}
+	d, err := r.distDirs(job, adapted{roDistDir: "/base"}, &rootSpec{Dir: job.Dir, FirstID: 100000})
+	if err != nil {
+		t.Fatal(err)
 	}
-	shared := filepath.Join(state, DistDir)
-	_, d := dirs(adapted{}, dist("three", "three"))
-	if want := []bind{{Source: shared, Target: insideDistDir, IDMap: true}}; !slices.Equal(d.binds, want) ||
-		len(d.readOnly)+len(d.files)+len(d.fetch) > 0 {
-		t.Errorf("nothing was sent: %+v", d)
-	}
-	job, d := dirs(adapted{roDistDir: "/base"}, dist("one-1.tar", "one"), dist("three", "three"))
-	if diff := cmp.Diff(map[string]string{"one-1.tar": "one"}, contentsOf(t, filepath.Join(job.Dir, sentDir))); diff != "" {
+	want := map[string]string{"one-1.tar": "one", "four.tar": "four"}
+	if diff := cmp.Diff(want, contentsOf(t, filepath.Join(job.Dir, sentDir))); diff != "" {
 		t.Errorf("shown (-want +got):\n%s", diff)
 	}
 	for _, b := range d.binds {
-		if b.Target == insideDistDir && b.Source == shared || b.Target == insideSent && !b.ReadOnly {
+		if own := strings.HasPrefix(b.Source, job.Dir); !own && !b.ReadOnly || b.Target == insideDistDir && !own {
 			t.Errorf("%+v", b)
 		}
 	}
-	if want := []string{insideSent, insideShared, "/base"}; !slices.Equal(d.readOnly, want) {
+	if want := []string{insideSent, "/base"}; !slices.Equal(d.readOnly, want) {
 		t.Errorf("PORTAGE_RO_DISTDIRS: %q", d.readOnly)
 	}
 	if err := removeRoot(job.Dir); err != nil {
@@ -138,12 +132,9 @@ func TestDistDirs(t *testing.T) {
 	if left, err := os.ReadDir(job.Dir); err != nil || len(left) > 0 {
 		t.Errorf("left of the job: %v, %v", left, err)
 	}
-	if _, d = dirs(adapted{roDistDir: "/base"}); len(d.readOnly) != 3 {
-		t.Errorf("the base has distfiles: %+v", d)
-	}
 }
 
-// TestOpenDistfile: what a job may have put into the shared DISTDIR is not followed, waited for, or taken for a file.
+// TestOpenDistfile: what somebody may have put into a base's DISTDIR is not followed, waited for, or taken for a file.
 func TestOpenDistfile(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "good"), "one")

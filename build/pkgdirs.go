@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -13,11 +14,8 @@ import (
 )
 
 // PkgDirs is the folder of StateDir with the PKGDIRs: one for each build settings key, those of jobs on clients' roots in
-// a folder for each client. DistDir is that with the distfiles.
-const (
-	PkgDirs = "binpkgs"
-	DistDir = "distfiles"
-)
+// a folder for each client.
+const PkgDirs = "binpkgs"
 
 // holdPkgDir keeps a job's PKGDIR from being collected, also by another process.
 func holdPkgDir(dir string) (release func(), err error) {
@@ -65,22 +63,37 @@ func Collect(stateDir string, unused time.Duration, dry bool) (Collected, error)
 			all = errors.Join(all, c.pkgDir(dir, before, dry))
 		}
 	}
-	files, err := os.ReadDir(filepath.Join(stateDir, DistDir))
+	sentBefore := time.Now().Add(-min(unused, KeepSent))
+	return c, errors.Join(all, c.distfiles(filepath.Join(stateDir, DistDir), before, dry),
+		c.distfiles(filepath.Join(stateDir, SentDir), sentBefore, dry))
+}
+
+// distfiles collects those in a folder that no job used for a while.
+func (c *Collected) distfiles(dir string, before time.Time, dry bool) error {
+	files, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		all = errors.Join(all, err)
+		return err
 	}
+	var all error
 	for _, f := range files {
-		path := filepath.Join(stateDir, DistDir, f.Name())
-		if fi, err := f.Info(); err == nil && fi.Mode().IsRegular() && lastUsed(fi).Before(before) {
-			c.Distfiles++
-			c.Bytes += fi.Size()
-			if !dry {
-				all = errors.Join(all, os.Remove(path))
-			}
+		fi, err := f.Info()
+		if err != nil {
+			continue
+		}
+		limit := before
+		if strings.HasPrefix(f.Name(), pendingPrefix) {
+			limit = time.Now().Add(-keepPending)
+		}
+		if !lastUsed(fi).Before(limit) {
+			continue
+		}
+		c.Distfiles++
+		c.Bytes += fi.Size()
+		if !dry {
+			all = errors.Join(all, os.Remove(filepath.Join(dir, f.Name())))
 		}
 	}
-	sentBefore := time.Now().Add(-min(unused, KeepSent))
-	return c, errors.Join(all, c.sent(filepath.Join(stateDir, SentDir), sentBefore, dry))
+	return all
 }
 
 func (c *Collected) pkgDir(dir string, before time.Time, dry bool) error {

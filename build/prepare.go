@@ -158,8 +158,10 @@ func (r *Runner) spec(job Job, base Base, a adapted, first int) (*rootSpec, erro
 		return nil, err
 	}
 	pkgDir := r.pkgDir(a)
-	if err := makeShared(pkgDir, filepath.Join(r.StateDir, DistDir)); err != nil {
-		return nil, err
+	for _, dir := range []string{pkgDir, filepath.Join(r.StateDir, DistDir)} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
 	}
 	dist, err := r.distDirs(job, a, s)
 	if err != nil {
@@ -196,20 +198,6 @@ func (s *rootSpec) masked(path string) bool {
 	return slices.ContainsFunc(s.MaskDirs, func(dir string) bool {
 		return path == dir || strings.HasPrefix(path, dir+"/")
 	})
-}
-
-// makeShared makes the directories that outlast a job: PKGDIR, and DISTDIR, which all jobs share.
-func makeShared(pkgDir, distDir string) error {
-	if err := os.MkdirAll(pkgDir, 0o755); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(distDir, 0o775); err != nil {
-		return err
-	}
-	if err := os.Chmod(distDir, 0o2775); err != nil {
-		return err
-	}
-	return os.Chown(distDir, 0, portageGroup)
 }
 
 // localFiles are files of the build root that differ from the base's: names resolve as on this machine

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -98,16 +97,12 @@ func (ss *session) offered(ctx context.Context, f wire.Frame) (base string, file
 	}
 }
 
-// keepFree is the part of the disk that distfiles of clients leave to others.
-const keepFree = 20 // one of so many
-
 // wantedDistfiles returns the positions of those distfiles that are nowhere here and for which there is room.
 func (s *Server) wantedDistfiles(ctx context.Context, base string, files []gentoo.Distfile) ([]int, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.StateDir, &st); err != nil {
-		return nil, &os.PathError{Op: "statfs", Path: s.StateDir, Err: err}
+	room, err := build.DistfileRoom(s.StateDir)
+	if err != nil {
+		return nil, err
 	}
-	room := (int64(st.Bavail) - int64(st.Blocks)/keepFree) * st.Bsize
 	if s.distfileRoom != nil {
 		room = s.distfileRoom()
 	}
@@ -132,26 +127,21 @@ func (s *Server) wantedDistfiles(ctx context.Context, base string, files []gento
 }
 
 // hasDistfile reports whether a job on the base finds a distfile without its client: sent before, downloaded, or of the
-// base. Names and sizes do not tell that: jobs write to the directory of the downloads.
+// base. There, names and sizes do not tell.
 func (s *Server) hasDistfile(ctx context.Context, base string, d gentoo.Distfile) bool {
-	if build.HasSent(s.StateDir, d) {
+	if build.HasSent(s.StateDir, d) || build.HasFetched(s.StateDir, d) {
 		return true
 	}
-	for _, dir := range []string{filepath.Join(s.StateDir, build.DistDir), s.DistDirs[base]} {
-		if dir == "" {
-			continue
-		}
-		f, err := build.OpenDistfile(dir, d)
-		if err != nil {
-			continue
-		}
-		good := s.verified.check(ctx, f, d)
-		f.Close()
-		if good {
-			return true
-		}
+	dir := s.DistDirs[base]
+	if dir == "" {
+		return false
 	}
-	return false
+	f, err := build.OpenDistfile(dir, d)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return s.verified.check(ctx, f, d)
 }
 
 // want names the files that are wanted.

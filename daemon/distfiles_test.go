@@ -135,21 +135,22 @@ func (r *rig) put(dir, name, content string) {
 // TestOffer: only what is nowhere on the builder is wanted, it is kept by its content, and the job may use what was offered.
 func TestOffer(t *testing.T) {
 	r := newSyncRig(t, func(s *Server) { s.DistDirs = map[string]string{"host": filepath.Join(s.StateDir, "own")} })
-	r.put(build.DistDir, "downloaded", "one")
-	r.put(build.DistDir, "tampered", "eno")
+	r.put(build.DistDir, gentoo.Distfile(dist("", "one")).Key(), "one")
+	r.put("own", "tampered", "eno")
 	r.put("own", "of-host", "three")
-	if err := os.Symlink("downloaded", filepath.Join(r.dir, build.DistDir, "link")); err != nil {
+	r.put("own", "six", "six")
+	if err := os.Symlink("six", filepath.Join(r.dir, "own", "link")); err != nil {
 		t.Fatal(err)
 	}
 	files := []wire.Distfile{
 		dist("downloaded", "one"), dist("tampered", "two"), dist("of-host", "three"), dist("new", "four"), dist("twin", "four"),
-		dist("link", "one"), dist("broken", "five"),
+		dist("link", "six"), dist("broken", "five"),
 	}
 	s := r.newSyncer()
 	if diff := cmp.Diff([]int{1, 3, 5, 6}, s.offers("host", files...)); diff != "" {
 		t.Errorf("wanted (-want +got):\n%s", diff)
 	}
-	s.distfiles("two", "four", "one", "-")
+	s.distfiles("two", "four", "six", "-")
 	if w := s.stored(); w != (wire.Stored{Count: 3, Bytes: 10}) {
 		t.Errorf("stored: %+v", w)
 	}

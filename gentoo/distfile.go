@@ -63,6 +63,18 @@ func (d Distfile) Key() string {
 	return "sha512-" + d.SHA512
 }
 
+// KeyedDistfile is the Distfile of this size that has the Key, by which it is called, too. If there can be none, it is not valid.
+func KeyedDistfile(key string, size int64) Distfile {
+	d := Distfile{Name: key, Size: size}
+	switch kind, sum, _ := strings.Cut(key, "-"); kind {
+	case "blake2b":
+		d.BLAKE2B = sum
+	case "sha512":
+		d.SHA512 = sum
+	}
+	return d
+}
+
 // Verify reads r to its end. The error is ErrDistfile if it is another content.
 func (d Distfile) Verify(r io.Reader) error {
 	_, err := io.Copy(io.Discard, d.Verifying(r))

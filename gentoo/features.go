@@ -21,8 +21,8 @@ var featureTable = []setting{
 	// buildpkg-live: without it a live ebuild has no binary package.
 	{Builder, "results", `buildpkg buildpkg-live binpkg-multi-instance pkgdir-index-trusted -buildpkg-proactive -buildsyspkg
 		-compress-index`, "each package that is built becomes a binary package"},
-	// DISTDIR is shared between jobs, so that fetching has to be locked. userfetch: downloads need no root.
-	{Builder, "fetching", `distlocks userfetch parallel-fetch -skiprocheck -mirror -lmirror`, "DISTDIR is shared, and locked"},
+	// A job fetches in parallel, so that fetching has to be locked. userfetch: downloads need no root.
+	{Builder, "fetching", `distlocks userfetch parallel-fetch -skiprocheck -mirror -lmirror`, "each job has a DISTDIR of its own"},
 	// merge-wait protects a system that is in use while packages are merged into it, and nobody uses the build root; with
 	// ebuild-locks phases that run as root still come one after the other.
 	{Builder, "merging into the build root", `ebuild-locks parallel-install -merge-wait -merge-sync -collision-protect

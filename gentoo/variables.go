@@ -41,7 +41,7 @@ var variableTable = []setting{
 		PORTAGE_SHOW_LRU_CACHE_INFO`, "EMERGE_DEFAULT_OPTS acts as if it were typed"},
 
 	{Builder, "how many jobs", `MAKEOPTS MAKEFLAGS`, "from its cores and memory; package.env can say another for one package"},
-	{Builder, "directories", `DISTDIR PKGDIR PORTAGE_RO_DISTDIRS PORTAGE_TMPDIR`, "its own; DISTDIR is shared between jobs"},
+	{Builder, "directories", `DISTDIR PKGDIR PORTAGE_RO_DISTDIRS PORTAGE_TMPDIR`, "its own; each job has a DISTDIR of its own"},
 	{Builder, "logs", `EMERGE_LOG_DIR PORTAGE_ELOG_CLASSES PORTAGE_ELOG_COMMAND PORTAGE_ELOG_MAILFROM PORTAGE_ELOG_MAILSUBJECT
 		PORTAGE_ELOG_MAILURI PORTAGE_ELOG_SYSTEM PORTAGE_LOGDIR PORTAGE_LOGDIR_CLEAN PORTAGE_LOG_FILE_SEP
 		PORTAGE_LOG_FILTER_FILE_CMD PORT_LOGDIR PORT_LOGDIR_CLEAN`, "logs of packages that failed come to the client"},

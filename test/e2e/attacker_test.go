@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/sha512"
 	"fmt"
 	"os"
 	"regexp"
@@ -36,6 +37,9 @@ const secret = "LAB-SECRET\n"
 
 // outside is a file that exists on the builder, for those that get out.
 const outside = "/var/lib/lantage/id"
+
+// othersSource is what another job has downloaded.
+const othersSource = "sources of others\n"
 
 // attempts is the table. What a script runs besides bash is in header.
 var attempts = []attempt{
@@ -85,7 +89,15 @@ var attempts = []attempt{
 		},
 	},
 	{
-		what: "leave a setuid program that acts outside", stops: "what lasts (`PKGDIR`, `DISTDIR`) lies below a directory of root's alone, mode 0700",
+		what: "change sources that other jobs build from", stops: "a `DISTDIR` of its own, thrown away; what others have downloaded it sees read-only, by content",
+		script: `for f in /var/cache/distfiles-*/*; do chmod 0666 "${f}"; mv "${f}" "${f}.moved"; { echo lab-attack > "${f}"; } 2> /dev/null && echo "${f}" && exit 0; done
+			touch /var/cache/distfiles-shared/lab-attack`,
+		after: func(t *testing.T, tower *lab.Host) {
+			in(t, tower, nil, "sh", "-c", "cd /var/lib/lantage/distfiles && ls && cat *").is(t, 0).saysNot(t, "lab-attack", "moved").says(t, othersSource)
+		},
+	},
+	{
+		what: "leave a setuid program that acts outside", stops: "what lasts (`PKGDIR`) lies below a directory of root's alone, mode 0700",
 		script: `for d in /var/cache/binpkgs /var/cache/distfiles; do cp /usr/bin/id "${d}"/lab-attack && chmod 4755 "${d}"/lab-attack; done
 			cp /usr/bin/id /usr/bin/lab-attack && chmod 4755 /usr/bin/lab-attack; exit 1`,
 		after: func(t *testing.T, tower *lab.Host) {
@@ -281,6 +293,7 @@ func TestAttacker(t *testing.T) {
 		put(t, tower, path, secret)
 		in(t, tower, nil, "chmod", "600", path).ok(t)
 	}
+	put(t, tower, fmt.Sprintf("/var/lib/lantage/distfiles/sha512-%x", sha512.Sum512([]byte(othersSource))), othersSource)
 	outsider := tower.Command(context.Background(), "python3", "-c",
 		`import socket, os; s = socket.socket(socket.AF_UNIX); s.bind("\0lantage-lab"); s.listen(); os.execvp("sleep", ["sleep", "31415"])`)
 	if err := outsider.Start(); err != nil {

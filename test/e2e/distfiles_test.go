@@ -5,13 +5,11 @@ import (
 	"crypto/sha512"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/blake2b"
 
 	"lantage/test/lab"
@@ -53,7 +51,7 @@ src_install() {
 	}
 }
 
-// slowServer is an HTTP server that prints each request, and answers the first for a path when somebody writes to the FIFO.
+// slowServer is an HTTP server that prints each request, and answers it with what somebody then writes to the FIFO.
 const slowServer = `
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -70,9 +68,6 @@ print("serving", flush=True)
 server.serve_forever()
 `
 
-// fromServer is the content of what slowServer has.
-const fromServer = "of the server\n"
-
 // wget stands in for wget, as Portage's own FETCHCOMMAND calls it.
 const wget = `#!/usr/bin/env python3
 import sys, urllib.request
@@ -82,8 +77,8 @@ urllib.request.urlretrieve(sys.argv[-1], sys.argv[sys.argv.index("-O") + 1])
 // noMirrors keeps Portage from asking the internet.
 const noMirrors = "GENTOO_MIRRORS=\"\"\n"
 
-// TestDistfiles: what a client has of sources and a builder cannot get is sent, once; what is corrupt is not; and a file that
-// two jobs need at the same time is downloaded once.
+// TestDistfiles: what a client has of sources and a builder cannot get is sent; what is corrupt is not; and what one
+// job has downloaded no other job downloads.
 func TestDistfiles(t *testing.T) {
 	t.Parallel()
 	l := newLab(t,
@@ -96,12 +91,13 @@ func TestDistfiles(t *testing.T) {
 		"byhand":  "RESTRICT=fetch\nSRC_URI=https://example.org/byhand.txt",
 		"gone":    "SRC_URI=http://127.0.0.1:9/gone.txt",
 		"corrupt": "RESTRICT=fetch\nSRC_URI=http://127.0.0.1:9/corrupt.txt",
+		"both":    "SRC_URI=\"" + server + "once.txt " + server + "later.txt\"",
 		"once":    "SRC_URI=" + server + "once.txt",
-		"again":   "SRC_URI=" + server + "again.txt",
+		"renamed": "SRC_URI=\"" + server + "gone -> later.txt\"",
 	}
 	distfiles := map[string]string{
 		"byhand.txt": "of the hand\n", "gone.txt": "of a mirror that is gone\n", "corrupt.txt": "sound\n",
-		"once.txt": fromServer, "again.txt": fromServer,
+		"once.txt": "of the server\n", "later.txt": "of the server, too\n",
 	}
 	for _, h := range []*lab.Host{tower, lappy, red} {
 		sourceRepo(t, h, ebuilds, distfiles)
@@ -150,21 +146,25 @@ func TestDistfiles(t *testing.T) {
 	})
 	t.Run("one download", func(t *testing.T) {
 		requests := serveSlowly(t, red)
-		// Its base has distfiles, so that it has a DISTDIR of its own; the other one's job has that which jobs share.
-		own := func(name string) *running {
-			return start(t, red, "--base=host", "--no-fallback", "emerge", "lab-src/"+name)
+		first := start(t, red, "--base=host", "--no-fallback", "emerge", "lab-src/both")
+		requests.wait(t, "GET /once.txt")
+		put(t, red, "/root/go", distfiles["once.txt"])
+		requests.wait(t, "GET /later.txt")
+		kept := func(n int) {
+			eventually(t, time.Minute, "what was downloaded is kept", func() bool { return len(namesIn(t, shared)) == n })
 		}
-		common := func(name string) *running {
-			return start(t, lappy, "--base=client", "--no-fallback", "emerge", "lab-src/"+name)
+		kept(1) // while the job that has it goes on
+		lantage(t, lappy, "--base=client", "--no-fallback", "emerge", "lab-src/once").ok(t).says(t, "lab-src/once-1 built in")
+		put(t, red, "/root/go", distfiles["later.txt"])
+		first.end(2*time.Minute).ok(t).says(t, "lab-src/both-1 built in")
+		kept(2)
+		lantage(t, lappy, "--base=host", "--no-fallback", "emerge", "lab-src/renamed").ok(t).says(t, "lab-src/renamed-1 built in")
+		if n := strings.Count(requests.String(), "GET"); n != 2 {
+			t.Errorf("%d downloads:\n%s", n, requests)
 		}
-		oneDownload(t, tower, red, requests, "once", own, common)
-		oneDownload(t, tower, red, requests, "again", common, own)
-		if diff := cmp.Diff([]string{"again.txt", "once.txt"}, namesIn(t, shared)); diff != "" {
-			t.Errorf("in the DISTDIR of all jobs (-want +got):\n%s", diff)
-		}
-		for _, h := range []*lab.Host{lappy, red} {
-			installed(t, h, "once.txt")
-			installed(t, h, "again.txt")
+		installed(t, red, "once.txt")
+		for _, file := range []string{"once.txt", "later.txt"} {
+			installed(t, lappy, file)
 		}
 	})
 }
@@ -185,45 +185,6 @@ func serveSlowly(t *testing.T, h *lab.Host) *watched {
 	})
 	requests.wait(t, "serving")
 	return requests
-}
-
-// oneDownload has two clients' jobs need a file that has to be downloaded. The first download goes on when the other job
-// waits for it.
-func oneDownload(t *testing.T, tower, server *lab.Host, requests *watched, name string, first, second func(string) *running) {
-	t.Helper()
-	one := first(name)
-	requests.wait(t, "GET /"+name+".txt")
-	two := second(name)
-	waitForLock(t, tower.Path("/var/lib/lantage/distfiles/."+name+".txt.portage_lockfile"))
-	put(t, server, "/root/go", fromServer)
-	for _, job := range []*running{one, two} {
-		job.end(2*time.Minute).ok(t).says(t, "lab-src/"+name+"-1 built in")
-	}
-	if n := strings.Count(requests.String(), name+".txt"); n != 1 {
-		t.Errorf("%d downloads:\n%s", n, requests)
-	}
-}
-
-// waitForLock waits until a process waits for the lock of a file that another one holds.
-func waitForLock(t *testing.T, path string) {
-	t.Helper()
-	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
-		t.Fatal(err)
-	}
-	inode := fmt.Sprintf(":%d ", st.Ino)
-	eventually(t, time.Minute, "a process waits for "+filepath.Base(path), func() bool {
-		locks, err := os.ReadFile("/proc/locks")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(locks)) {
-			if strings.Contains(line, " -> ") && strings.Contains(line, inode) {
-				return true
-			}
-		}
-		return false
-	})
 }
 
 // namesIn are the names in a directory but hidden ones.

@@ -1,4 +1,4 @@
-// Greedy takes more and more of one thing, to be ended by a limit.
+// Greedy takes more and more of one thing, to be ended by a limit, or what is not its own.
 package main
 
 import (
@@ -45,6 +45,15 @@ func main() {
 		}
 	case "wait":
 		time.Sleep(time.Hour)
+	case "overwrite": // all files of directories
+		for _, dir := range os.Args[2:] {
+			fmt.Println(os.WriteFile(dir+"/planted", []byte("evil"), 0o644))
+			files, _ := os.ReadDir(dir)
+			for _, f := range files {
+				file := dir + "/" + f.Name()
+				fmt.Println(os.Chmod(file, 0o666), os.WriteFile(file, []byte("evil"), 0o666), os.Rename(file, file+".evil"))
+			}
+		}
 	case "connect": // to an abstract socket
 		if _, err := net.Dial("unix", os.Args[2]); err != nil {
 			fmt.Println(err)
