@@ -106,7 +106,8 @@ func TestCollect(t *testing.T) {
 		put(t, filepath.Join(dir, "Packages"), "index")
 		return dir
 	}
-	old, client, held := make1("k1"), make1("c1/k2"), make1("k3")
+	const key1, key2, key3, client1 = "11111111111111111111111111111111", "22222222222222222222222222222222", "33333333333333333333333333333333", "0123456789abcdef0123456789abcdef"
+	old, client, held := make1(key1), make1(client1+"/"+key2), make1(key3)
 	put(t, filepath.Join(state, DistDir, "x.tar"), "distfile")
 	letGo, err := holdPkgDir(held)
 	if err != nil {
@@ -130,5 +131,43 @@ func TestCollect(t *testing.T) {
 	letGo()
 	if c, err := Collect(state, -time.Minute, false); err != nil || c.PkgDirs != 1 {
 		t.Errorf("after the job: %+v, %v", c, err)
+	}
+}
+
+// TestCollectWhatJobsLeave: nothing that a job leaves is there for ever, and no link leads out of it.
+func TestCollectWhatJobsLeave(t *testing.T) {
+	state, outside := t.TempDir(), filepath.Join(t.TempDir(), "outside")
+	put(t, outside, "outside")
+	const key, client, fake = "11111111111111111111111111111111", "22222222222222222222222222222222", "33333333333333333333333333333333"
+	notPackages := filepath.Join(state, PkgDirs, key, "junk/big") // without an index
+	later := filepath.Join(state, PkgDirs, client, key, "junk")   // read in the future
+	odd := filepath.Join(state, PkgDirs, fake, key, "\xff/junk")  // as if it were a client
+	for _, file := range []string{notPackages, later, odd, filepath.Join(state, DistDir, "git3-src/x/config"), filepath.Join(state, DistDir, "d/big")} {
+		put(t, file, "12345")
+	}
+	year2100 := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	if err := errors.Join(
+		os.Chtimes(later, year2100, year2100),
+		os.Symlink(outside, filepath.Join(filepath.Dir(notPackages), "link")), os.Symlink(outside, filepath.Join(state, DistDir, "link")),
+		os.Symlink(filepath.Dir(outside), filepath.Join(state, DistDir, "d/link")), mkfifo(filepath.Join(state, DistDir, "fifo")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Collect(state, time.Hour, false); err != nil || c != (Collected{}) {
+		t.Errorf("what is new: %+v, %v", c, err)
+	}
+	want := Collected{PkgDirs: 3, Distfiles: 4, Bytes: 25 + int64(len(outside))}
+	for _, dry := range []bool{true, false} {
+		if c, err := Collect(state, -time.Minute, dry); err != nil || c != want {
+			t.Errorf("dry %v: %+v, %v, want %+v", dry, c, err, want)
+		}
+	}
+	for _, pattern := range []string{filepath.Join(DistDir, "*"), filepath.Join(PkgDirs, key), filepath.Join(PkgDirs, "*/*")} {
+		if left, _ := filepath.Glob(filepath.Join(state, pattern)); len(left) > 0 {
+			t.Errorf("left: %q", left)
+		}
+	}
+	if _, err := os.Stat(outside); err != nil {
+		t.Error(err)
 	}
 }

@@ -233,12 +233,10 @@ func TestKeepFree(t *testing.T) {
 	}
 }
 
-// TestDiskUsage: what a job puts in the way leads nowhere else.
+// TestDiskUsage: what a job puts in the way leads nowhere else, and no name hides it.
 func TestDiskUsage(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "a"), make([]byte, 1<<20), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	put(t, filepath.Join(dir, "\xff/a"), strings.Repeat("a", 1<<20))
 	if err := os.Symlink("/usr", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}

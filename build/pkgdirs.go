@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -54,21 +55,44 @@ func Collect(stateDir string, unused time.Duration, dry bool) (Collected, error)
 	var c Collected
 	before := time.Now().Add(-unused)
 	var all error
-	for _, pattern := range []string{"*", "*/*"} {
-		dirs, _ := filepath.Glob(filepath.Join(stateDir, PkgDirs, pattern))
-		for _, dir := range dirs {
-			if _, err := os.Lstat(filepath.Join(dir, "Packages")); err != nil {
-				continue // the folder of a client, or of a category
-			}
-			all = errors.Join(all, c.pkgDir(dir, before, dry))
-		}
+	for _, dir := range pkgDirs(filepath.Join(stateDir, PkgDirs)) {
+		all = errors.Join(all, c.pkgDir(dir, before, dry))
 	}
 	sentBefore := time.Now().Add(-min(unused, KeepSent))
 	return c, errors.Join(all, c.distfiles(filepath.Join(stateDir, DistDir), before, dry),
 		c.distfiles(filepath.Join(stateDir, SentDir), sentBefore, dry))
 }
 
-// distfiles collects those in a folder that no job used for a while.
+// keyRE is what the name of a PKGDIR is, and that of a client's folder with PKGDIRs.
+var keyRE = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// pkgDirs are the PKGDIRs in a folder. They are known by their names, not by what is in them: that is the jobs', who could
+// have theirs kept for ever. A client's folder has nothing in it but PKGDIRs; what a job makes to look like one is collected
+// piece by piece.
+func pkgDirs(folder string) []string {
+	var dirs []string
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		if !e.IsDir() || !keyRE.MatchString(e.Name()) {
+			continue
+		}
+		dir := filepath.Join(folder, e.Name())
+		inside, _ := os.ReadDir(dir)
+		var below []string
+		for _, e := range inside {
+			if e.IsDir() && keyRE.MatchString(e.Name()) {
+				below = append(below, filepath.Join(dir, e.Name()))
+			}
+		}
+		if len(below) < len(inside) {
+			below = []string{dir}
+		}
+		dirs = append(dirs, below...)
+	}
+	return dirs
+}
+
+// distfiles collects those in a folder that no job used for a while, and whatever else there is.
 func (c *Collected) distfiles(dir string, before time.Time, dry bool) error {
 	files, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -84,13 +108,18 @@ func (c *Collected) distfiles(dir string, before time.Time, dry bool) error {
 		if strings.HasPrefix(f.Name(), pendingPrefix) {
 			limit = time.Now().Add(-keepPending)
 		}
-		if !lastUsed(fi).Before(limit) {
+		used, bytes := lastUsed(fi), fi.Size()
+		path := filepath.Join(dir, f.Name())
+		if fi.IsDir() {
+			used, bytes = usedBelow(path)
+		}
+		if !used.Before(limit) {
 			continue
 		}
 		c.Distfiles++
-		c.Bytes += fi.Size()
+		c.Bytes += bytes
 		if !dry {
-			all = errors.Join(all, os.Remove(filepath.Join(dir, f.Name())))
+			all = errors.Join(all, os.RemoveAll(path))
 		}
 	}
 	return all
@@ -105,20 +134,9 @@ func (c *Collected) pkgDir(dir string, before time.Time, dry bool) error {
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return nil // a job uses it
 	}
-	recent, bytes := false, int64(0)
-	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		fi, err := d.Info()
-		if err == nil && fi.Mode().IsRegular() {
-			bytes += fi.Size()
-			recent = recent || !lastUsed(fi).Before(before)
-		}
-		return err
-	})
-	if err != nil || recent {
-		return err
+	used, bytes := usedBelow(dir)
+	if !used.Before(before) {
+		return nil
 	}
 	c.PkgDirs++
 	c.Bytes += bytes
@@ -128,17 +146,32 @@ func (c *Collected) pkgDir(dir string, before time.Time, dry bool) error {
 	return os.RemoveAll(dir)
 }
 
-// lastUsed is when a file was last read or written. Most file systems note a read once a day (mount(8), relatime).
+// lastUsed is when a file was last read or written. Most file systems note a read once a day (mount(8), relatime). That time is
+// the file's owner's to set, though, and one that is yet to come says nothing.
 func lastUsed(fi fs.FileInfo) time.Time {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok {
 		return fi.ModTime()
 	}
 	read, changed := time.Unix(st.Atim.Unix()), time.Unix(st.Ctim.Unix())
-	if changed.After(read) {
+	if changed.After(read) || read.After(time.Now()) {
 		return changed
 	}
 	return read
+}
+
+// usedBelow is when one of the files below a directory was last used, and what they have of bytes.
+func usedBelow(dir string) (last time.Time, bytes int64) {
+	eachBelow(dir, func(fi fs.FileInfo) {
+		if !fi.Mode().IsRegular() {
+			return
+		}
+		bytes += fi.Size()
+		if used := lastUsed(fi); used.After(last) {
+			last = used
+		}
+	})
+	return last, bytes
 }
 
 // ForgetClient removes what was built on a client's roots. What a job uses just now stays, and is collected later.

@@ -149,34 +149,56 @@ func freeDisk(dir string) (bytes int64, files uint64) {
 	return int64(fs.Bavail) * fs.Bsize, fs.Ffree
 }
 
-// maxDepth bounds how deep diskUsage looks: configure scripts, and those who mean no good, make very deep directories. What lies
+// maxDepth bounds how deep eachBelow looks: configure scripts, and those who mean no good, make very deep directories. What lies
 // deeper is not counted; it does not escape Limits.KeepFree.
 const maxDepth = 64
 
-// diskUsage is what the files below some directories take on the disk. The job changes them meanwhile and is not trusted, so no path
-// leads out of them.
+// eachBelow calls visit for all that is below a directory. Jobs have made that, and may change it meanwhile, so no path leads out of
+// it, and names may be any.
+func eachBelow(dir string, visit func(fs.FileInfo)) {
+	if root, err := os.OpenRoot(dir); err == nil {
+		eachIn(root, 0, visit)
+	}
+}
+
+// eachIn is eachBelow for a directory at this depth, which it closes.
+func eachIn(root *os.Root, depth int, visit func(fs.FileInfo)) {
+	defer root.Close()
+	dir, err := root.Open(".")
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	for {
+		names, err := dir.Readdirnames(1000)
+		for _, name := range names {
+			fi, err := root.Lstat(name)
+			if err != nil {
+				continue
+			}
+			visit(fi)
+			if !fi.IsDir() || depth == maxDepth {
+				continue
+			}
+			if sub, err := root.OpenRoot(name); err == nil {
+				eachIn(sub, depth+1, visit)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// diskUsage is what the files below some directories take on the disk.
 func diskUsage(dirs []string) int64 {
 	var sum int64
 	for _, dir := range dirs {
-		root, err := os.OpenRoot(dir)
-		if err != nil {
-			continue
-		}
-		_ = fs.WalkDir(root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
-			if err != nil {
-				return nil
+		eachBelow(dir, func(fi fs.FileInfo) {
+			if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+				sum += st.Blocks * 512
 			}
-			if fi, err := e.Info(); err == nil {
-				if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-					sum += st.Blocks * 512
-				}
-			}
-			if e.IsDir() && strings.Count(path, "/") >= maxDepth {
-				return fs.SkipDir
-			}
-			return nil
 		})
-		root.Close()
 	}
 	return sum
 }
