@@ -39,8 +39,9 @@ type Job struct {
 	Nodeps   bool             // build without what the packages ask for
 	Log      string           // file that takes all build logs, each line prefixed with its package
 
-	// Distfiles are those of the job's that its client has.
+	// Distfiles are those of the job's that its client says it has; Client is who it is, as StoreSent was told.
 	Distfiles []gentoo.Distfile
+	Client    string
 	// HostName is what the machine is called inside; empty: as this one.
 	HostName string
 	// Root is the copy of the client's root that the job is built on; nil: it is built on Base.

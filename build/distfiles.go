@@ -96,7 +96,7 @@ func (r *Runner) distDirs(job Job, a adapted, s *rootSpec) (distDirs, error) {
 const fetchOnceCommand = "python3 " + insideFetch + " " + insideShared + ` "${DISTDIR}" "${FILE}" "${DIGESTS}" `
 
 // linkSent makes the directory with those of the job's distfiles that are here, under the names that this job's client has for
-// them: what was sent, and what other jobs have downloaded, which Portage would not ask a fetch command for if it says
+// them: what it has sent, and what other jobs have downloaded, which Portage would not ask a fetch command for if it says
 // RESTRICT=fetch.
 func (r *Runner) linkSent(job Job) (dir string, err error) {
 	dir = filepath.Join(job.Dir, sentDir)
@@ -104,7 +104,11 @@ func (r *Runner) linkSent(job Job) (dir string, err error) {
 		return dir, err
 	}
 	for _, d := range job.Distfiles {
-		for _, from := range []string{SentPath(r.StateDir, d), fetchedPath(r.StateDir, d)} {
+		from := []string{fetchedPath(r.StateDir, d)}
+		if HasSent(r.StateDir, job.Client, d) {
+			from = append(from, sentPath(r.StateDir, d))
+		}
+		for _, from := range from {
 			err := linkOrCopy(from, filepath.Join(dir, d.Name))
 			if err == nil {
 				break
@@ -136,17 +140,25 @@ func linkOrCopy(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// SentPath is where a distfile is that a client sent, if it was.
-func SentPath(stateDir string, d gentoo.Distfile) string {
+// sentPath is where a distfile is that a client sent, if it was.
+func sentPath(stateDir string, d gentoo.Distfile) string {
 	return filepath.Join(stateDir, SentDir, d.Key())
+}
+
+// sentBy is an empty file that says that this client has sent the distfile: that it knows the sums, which are in everybody's
+// Manifests, does not say that it has it.
+func sentBy(stateDir, client string, d gentoo.Distfile) string {
+	return sentPath(stateDir, d) + "." + client
 }
 
 func fetchedPath(stateDir string, d gentoo.Distfile) string {
 	return filepath.Join(stateDir, DistDir, d.Key())
 }
 
-// HasSent reports whether a distfile was sent, and keeps it for a job that is about to use it.
-func HasSent(stateDir string, d gentoo.Distfile) bool { return hasStored(SentPath(stateDir, d), d) }
+// HasSent reports whether a client has sent a distfile that is here, and keeps it for a job that is about to use it.
+func HasSent(stateDir, client string, d gentoo.Distfile) bool {
+	return touch(sentBy(stateDir, client, d)) == nil && hasStored(sentPath(stateDir, d), d)
+}
 
 // HasFetched reports whether a job has downloaded a distfile, and keeps it likewise.
 func HasFetched(stateDir string, d gentoo.Distfile) bool {
@@ -164,13 +176,16 @@ func touch(path string) error {
 	return os.Chtimes(path, now, now)
 }
 
-// StoreSent keeps a distfile, if content is what it should be. Otherwise nothing is left of it; what is wrong with it is a
-// gentoo.ErrDistfile.
-func StoreSent(stateDir string, d gentoo.Distfile, content io.Reader) error {
-	return store(SentPath(stateDir, d), d, content)
+// StoreSent keeps a distfile of a client's ([0-9a-f]{32}), if content is what it should be. Otherwise nothing is left of it; what is
+// wrong with it is a gentoo.ErrDistfile.
+func StoreSent(stateDir, client string, d gentoo.Distfile, content io.Reader) error {
+	if err := store(sentPath(stateDir, d), d, content); err != nil {
+		return err
+	}
+	return os.WriteFile(sentBy(stateDir, client, d), nil, 0o644)
 }
 
-// store is StoreSent for any path.
+// store keeps a distfile at a path, as StoreSent does.
 func store(path string, d gentoo.Distfile, content io.Reader) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

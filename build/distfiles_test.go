@@ -24,6 +24,12 @@ func dist(name, content string) gentoo.Distfile {
 	return gentoo.Distfile{Name: name, Size: int64(len(content)), SHA512: hex.EncodeToString(sum[:])}
 }
 
+// Two clients.
+const (
+	clientA = "0123456789abcdef0123456789abcdef"
+	clientB = "fedcba9876543210fedcba9876543210"
+)
+
 // contentsOf are the files of a directory by name.
 func contentsOf(t *testing.T, dir string) map[string]string {
 	t.Helper()
@@ -45,29 +51,35 @@ func contentsOf(t *testing.T, dir string) map[string]string {
 func TestStoreSent(t *testing.T) {
 	state := t.TempDir()
 	a := dist("a", "content")
-	if HasSent(state, a) {
+	if HasSent(state, clientA, a) {
 		t.Error("it is there before it came")
 	}
 	for _, bad := range []string{"conten", "another", "contents"} {
-		if err := StoreSent(state, a, strings.NewReader(bad)); !errors.Is(err, gentoo.ErrDistfile) {
+		if err := StoreSent(state, clientA, a, strings.NewReader(bad)); !errors.Is(err, gentoo.ErrDistfile) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if got := contentsOf(t, filepath.Join(state, SentDir)); len(got) > 0 || HasSent(state, a) {
+	if got := contentsOf(t, filepath.Join(state, SentDir)); len(got) > 0 || HasSent(state, clientA, a) {
 		t.Errorf("kept of what was wrong: %q", got)
 	}
 	for range 2 { // the second of two clients that send it at the same time
-		if err := StoreSent(state, a, strings.NewReader("content")); err != nil {
+		if err := StoreSent(state, clientA, a, strings.NewReader("content")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff(map[string]string{a.Key(): "content"}, contentsOf(t, filepath.Join(state, SentDir))); diff != "" {
+	if diff := cmp.Diff(map[string]string{a.Key(): "content", a.Key() + "." + clientA: ""}, contentsOf(t, filepath.Join(state, SentDir))); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
 	}
 	b := a
 	b.Name = "b"
-	if !HasSent(state, b) {
+	if !HasSent(state, clientA, b) {
 		t.Error("the same content under another name is not known")
+	}
+	if HasSent(state, clientB, b) {
+		t.Error("it is taken for that of a client that has not sent it")
+	}
+	if err := StoreSent(state, clientB, b, strings.NewReader("content")); err != nil || !HasSent(state, clientB, b) || !HasSent(state, clientA, a) {
+		t.Errorf("both have sent it: %v", err)
 	}
 }
 
@@ -75,32 +87,32 @@ func TestStoreSent(t *testing.T) {
 func TestHasSentKeeps(t *testing.T) {
 	state := t.TempDir()
 	a := dist("a", "content")
-	if err := StoreSent(state, a, strings.NewReader("content")); err != nil {
+	if err := StoreSent(state, clientA, a, strings.NewReader("content")); err != nil {
 		t.Fatal(err)
 	}
 	old := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(SentPath(state, a), old, old); err != nil {
+	if err := os.Chtimes(sentPath(state, a), old, old); err != nil {
 		t.Fatal(err)
 	}
-	before, err := os.Stat(SentPath(state, a))
-	if err != nil || !HasSent(state, a) {
+	before, err := os.Stat(sentPath(state, a))
+	if err != nil || !HasSent(state, clientA, a) {
 		t.Fatal(err)
 	}
-	after, err := os.Stat(SentPath(state, a))
+	after, err := os.Stat(sentPath(state, a))
 	if err != nil || !after.ModTime().After(before.ModTime()) {
 		t.Errorf("%v, then %v: %v", before.ModTime(), after.ModTime(), err)
 	}
 }
 
-// TestDistDirs: a job has a DISTDIR of its own, and sees, under its client's names, what is here of what its client has; of
-// what was sent nothing else.
+// TestDistDirs: a job has a DISTDIR of its own, and sees, under its client's names, what is here of what its client has sent
+// or others have downloaded; of what others have sent nothing, whatever its client says it has.
 func TestDistDirs(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("directories of jobs belong to others: needs root")
 	}
 	state := t.TempDir()
 	for _, content := range []string{"one", "two"} {
-		if err := StoreSent(state, dist("name of the sender", content), strings.NewReader(content)); err != nil {
+		if err := StoreSent(state, clientA, dist("name of the sender", content), strings.NewReader(content)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -108,8 +120,12 @@ func TestDistDirs(t *testing.T) {
 	if err := store(fetchedPath(state, four), four, strings.NewReader("four")); err != nil {
 		t.Fatal(err)
 	}
+	others := dist("others.tar", "others")
+	if err := StoreSent(state, clientB, others, strings.NewReader("others")); err != nil {
+		t.Fatal(err)
+	}
 	r := &Runner{StateDir: state}
-	job := Job{Dir: t.TempDir(), Distfiles: []gentoo.Distfile{dist("one-1.tar", "one"), dist("three", "three"), four}}
+	job := Job{Dir: t.TempDir(), Client: clientA, Distfiles: []gentoo.Distfile{dist("one-1.tar", "one"), dist("three", "three"), four, others}}
 	d, err := r.distDirs(job, adapted{roDistDir: "/base"}, &rootSpec{Dir: job.Dir, FirstID: 100000})
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +177,7 @@ func TestOpenDistfile(t *testing.T) {
 // TestCollectSent: what clients sent is collected, but not what is on its way.
 func TestCollectSent(t *testing.T) {
 	state := t.TempDir()
-	if err := StoreSent(state, dist("a", "content"), strings.NewReader("content")); err != nil {
+	if err := StoreSent(state, clientA, dist("a", "content"), strings.NewReader("content")); err != nil {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(state, SentDir, pendingPrefix+"1"), "cont")

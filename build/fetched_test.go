@@ -23,7 +23,7 @@ func TestJobsCannotChangeDistfiles(t *testing.T) {
 	r, base := greedyRoots(t)
 	fetched, sent := dist("fetched.tar", "fetched"), dist("sent.tar", "sent")
 	if err := errors.Join(store(fetchedPath(r.StateDir, fetched), fetched, strings.NewReader("fetched")),
-		StoreSent(r.StateDir, sent, strings.NewReader("sent"))); err != nil {
+		StoreSent(r.StateDir, clientA, sent, strings.NewReader("sent"))); err != nil {
 		t.Fatal(err)
 	}
 	dir, err := r.checkDir()
@@ -41,7 +41,7 @@ func TestJobsCannotChangeDistfiles(t *testing.T) {
 	if err := s.prepare(); err != nil {
 		t.Fatal(err)
 	}
-	d, err := r.distDirs(Job{Dir: dir, Distfiles: []gentoo.Distfile{sent}}, adapted{}, s)
+	d, err := r.distDirs(Job{Dir: dir, Client: clientA, Distfiles: []gentoo.Distfile{sent}}, adapted{}, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestJobsCannotChangeDistfiles(t *testing.T) {
 		t.Errorf("its own DISTDIR: %v; %s", err, tailText(output, 4<<10))
 	}
 	for folder, want := range map[string]map[string]string{
-		DistDir: {fetched.Key(): "fetched"}, SentDir: {sent.Key(): "sent"},
+		DistDir: {fetched.Key(): "fetched"}, SentDir: {sent.Key(): "sent", sent.Key() + "." + clientA: ""},
 	} {
 		if diff := cmp.Diff(want, contentsOf(t, filepath.Join(r.StateDir, folder))); diff != "" {
 			t.Errorf("%s (-before +after the job):\n%s", folder, diff)

@@ -109,17 +109,19 @@ func (c *Collected) distfiles(dir string, before time.Time, dry bool) error {
 			limit = time.Now().Add(-keepPending)
 		}
 		used, bytes := lastUsed(fi), fi.Size()
-		path := filepath.Join(dir, f.Name())
+		file := filepath.Join(dir, f.Name())
 		if fi.IsDir() {
-			used, bytes = usedBelow(path)
+			used, bytes = usedBelow(file)
 		}
 		if !used.Before(limit) {
 			continue
 		}
-		c.Distfiles++
+		if _, client, _ := strings.Cut(f.Name(), "."); !keyRE.MatchString(client) { // no note of sentBy's
+			c.Distfiles++
+		}
 		c.Bytes += bytes
 		if !dry {
-			all = errors.Join(all, os.RemoveAll(path))
+			all = errors.Join(all, os.RemoveAll(file))
 		}
 	}
 	return all

@@ -90,7 +90,7 @@ func (d *distfiles) exchange(s *syncing) error {
 func (d *distfiles) name(conn *wire.Conn) error {
 	for rest := d.files; ; {
 		n := min(len(rest), wire.OfferFiles)
-		o := wire.Offer{Base: d.base, More: n < len(rest)}
+		o := wire.Offer{Identity: d.to.secret, Base: d.base, More: n < len(rest)}
 		for _, f := range rest[:n] {
 			o.Files = append(o.Files, wire.Distfile(f))
 		}

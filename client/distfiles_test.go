@@ -41,6 +41,9 @@ func (d *dialog) offered() (names []string) {
 			d.t.Errorf("offer: %v", err)
 			return nil
 		}
+		if o.Identity == "" { // these connections do not encrypt
+			d.t.Error("the offer does not say who this machine is")
+		}
 		for _, f := range o.Files {
 			names = append(names, f.Name)
 		}

@@ -42,7 +42,7 @@ func (ss *session) offer(ctx context.Context, f wire.Frame) (wire.Frame, error) 
 		return f, err
 	}
 	ss.distfiles = files
-	wanted, err := ss.server.wantedDistfiles(ctx, base, files)
+	wanted, err := ss.server.wantedDistfiles(ctx, ss.key.ID(), base, files)
 	if err != nil {
 		return f, err
 	}
@@ -72,6 +72,12 @@ func (ss *session) offered(ctx context.Context, f wire.Frame) (base string, file
 		}
 		if len(files) == 0 {
 			base = o.Base
+			if err := ss.identify(o.Identity); err != nil {
+				return "", nil, err
+			}
+			if ss.key.IsZero() {
+				return "", nil, wire.Errorf(wire.CodeBadRequest, "an offer of distfiles needs to say whose they are")
+			}
 		}
 		if len(o.Files) == 0 && o.More || len(o.Files) > wire.OfferFiles || len(files)+len(o.Files) > wire.MaxOffer {
 			return "", nil, wire.Errorf(wire.CodeBadRequest, "the distfiles are refused: %d after %d in one offer; at most %d in "+
@@ -97,8 +103,9 @@ func (ss *session) offered(ctx context.Context, f wire.Frame) (base string, file
 	}
 }
 
-// wantedDistfiles returns the positions of those distfiles that are nowhere here and for which there is room.
-func (s *Server) wantedDistfiles(ctx context.Context, base string, files []gentoo.Distfile) ([]int, error) {
+// wantedDistfiles returns the positions of those of a client's distfiles that its jobs would not find here and for which there is
+// room.
+func (s *Server) wantedDistfiles(ctx context.Context, client, base string, files []gentoo.Distfile) ([]int, error) {
 	room, err := build.DistfileRoom(s.StateDir)
 	if err != nil {
 		return nil, err
@@ -112,7 +119,7 @@ func (s *Server) wantedDistfiles(ctx context.Context, base string, files []gento
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		if coming[d.Key()] || s.hasDistfile(ctx, base, d) {
+		if coming[d.Key()] || s.hasDistfile(ctx, client, base, d) {
 			continue
 		}
 		if d.Size > room {
@@ -126,10 +133,10 @@ func (s *Server) wantedDistfiles(ctx context.Context, base string, files []gento
 	return wanted, nil
 }
 
-// hasDistfile reports whether a job on the base finds a distfile without its client: sent before, downloaded, or of the
-// base. There, names and sizes do not tell.
-func (s *Server) hasDistfile(ctx context.Context, base string, d gentoo.Distfile) bool {
-	if build.HasSent(s.StateDir, d) || build.HasFetched(s.StateDir, d) {
+// hasDistfile reports whether a client's job on the base finds a distfile: sent by it before, downloaded, or of the base. There,
+// names and sizes do not tell. What others have sent is not theirs: sums alone do not prove that they have it.
+func (s *Server) hasDistfile(ctx context.Context, client, base string, d gentoo.Distfile) bool {
+	if build.HasSent(s.StateDir, client, d) || build.HasFetched(s.StateDir, d) {
 		return true
 	}
 	dir := s.DistDirs[base]
@@ -175,7 +182,7 @@ func (ss *session) takeDistfiles(ctx context.Context, files []gentoo.Distfile, w
 				return unexpected(err)
 			}
 			d := files[i]
-			err := build.StoreSent(ss.server.StateDir, d, in)
+			err := build.StoreSent(ss.server.StateDir, ss.key.ID(), d, in)
 			switch {
 			case err == nil:
 				stored.Count++

@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,6 +20,7 @@ import (
 
 	"lantage/build"
 	"lantage/gentoo"
+	"lantage/trust"
 	"lantage/wire"
 )
 
@@ -30,7 +33,12 @@ func dist(name, content string) wire.Distfile {
 // offers says what there is, and returns the positions of what is wanted.
 func (s *syncer) offers(base string, files ...wire.Distfile) []int {
 	s.t.Helper()
-	s.send(wire.TypeOffer, wire.Offer{Base: base, Files: files})
+	return s.offersAs(identity, base, files...)
+}
+
+func (s *syncer) offersAs(identity, base string, files ...wire.Distfile) []int {
+	s.t.Helper()
+	s.send(wire.TypeOffer, wire.Offer{Identity: identity, Base: base, Files: files})
 	return s.wants()
 }
 
@@ -94,8 +102,8 @@ func (s *syncer) stored() (w wire.Stored) {
 	return w
 }
 
-// submitted submits a job and returns what it may use.
-func (s *syncer) submitted(r *rig, n int) []gentoo.Distfile {
+// submitted submits a job and returns it as it is run.
+func (s *syncer) submitted(r *rig, n int) build.Job {
 	s.t.Helper()
 	s.send(wire.TypeSubmit, jobOf(n, "a/b-1"))
 	inputs := s.conn.Writer(wire.StreamInputs)
@@ -107,7 +115,7 @@ func (s *syncer) submitted(r *rig, n int) []gentoo.Distfile {
 	s.read(wire.TypeAccepted, &a)
 	run := r.next()
 	run.end <- runEnd{}
-	return run.job.Distfiles
+	return run.job
 }
 
 func (r *rig) newSyncer() *syncer { return &syncer{r.t, r.connect()} }
@@ -156,13 +164,14 @@ func TestOffer(t *testing.T) {
 	}
 	var keys []string
 	for _, i := range []int{1, 3, 5} {
-		keys = append(keys, gentoo.Distfile(files[i]).Key())
+		key := gentoo.Distfile(files[i]).Key()
+		keys = append(keys, key, key+"."+clientID(identity))
 	}
 	slices.Sort(keys)
 	if diff := cmp.Diff(keys, r.sent()); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
 	}
-	if got := s.submitted(r, 1); len(got) != len(files) || got[0] != gentoo.Distfile(files[0]) {
+	if got := s.submitted(r, 1).Distfiles; len(got) != len(files) || got[0] != gentoo.Distfile(files[0]) {
 		t.Errorf("the job may use %v", got)
 	}
 
@@ -172,8 +181,48 @@ func TestOffer(t *testing.T) {
 	}
 	s.conn.Close()
 	s = r.newSyncer()
-	if got := s.submitted(r, 2); len(got) > 0 {
+	if got := s.submitted(r, 2).Distfiles; len(got) > 0 {
 		t.Errorf("a job that nothing was offered for may use %v", got)
+	}
+}
+
+// clientID is what a client is called in names of files that says who it is by its secret name.
+func clientID(identity string) string { return trust.Key(sha256.Sum256([]byte(identity))).ID() }
+
+// TestOfferProvesNothing: what one client has sent is wanted of another one, which may know its sums from the Manifest alone, and a
+// job of that one's does not see it; and that is still so after a restart.
+func TestOfferProvesNothing(t *testing.T) {
+	r := newSyncRig(t)
+	secret := dist("by-hand.tar", "one")
+	s := r.newSyncer()
+	s.offers("host", secret)
+	s.distfiles("one")
+	s.stored()
+	other := strings.Repeat("e", 64)
+	s = r.newSyncer()
+	if got := s.offersAs(other, "host", secret); len(got) != 1 {
+		t.Fatalf("wanted of another client: %v", got)
+	}
+	s.distfiles("-")
+	s.stored()
+	if got := s.submitted(r, 1); got.Client != clientID(other) || build.HasSent(r.dir, got.Client, gentoo.Distfile(secret)) {
+		t.Errorf("the job of %q may use %v", got.Client, got.Distfiles)
+	}
+	r.shutDown()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = newRigOn(t, 1, ln, r.dir)
+	if got := r.newSyncer().offers("host", secret); len(got) > 0 {
+		t.Errorf("wanted of the one that has sent it: %v", got)
+	}
+	s = r.newSyncer()
+	s.offersAs(other, "host", secret)
+	s.distfiles("one")
+	s.stored()
+	if got := r.newSyncer().offersAs(other, "host", secret); len(got) > 0 {
+		t.Errorf("wanted of the other one that has sent it: %v", got)
 	}
 }
 
@@ -186,7 +235,7 @@ func TestOfferAfterSync(t *testing.T) {
 	}
 	s.distfiles("one")
 	s.stored()
-	if got := s.submitted(r, 1); len(got) != 1 {
+	if got := s.submitted(r, 1).Distfiles; len(got) != 1 {
 		t.Errorf("the job may use %v", got)
 	}
 }
@@ -210,7 +259,7 @@ func TestHostileOffers(t *testing.T) {
 		return files
 	}
 	offer := func(files ...wire.Distfile) func(*syncer) {
-		return func(s *syncer) { s.send(wire.TypeOffer, wire.Offer{Files: files}) }
+		return func(s *syncer) { s.send(wire.TypeOffer, wire.Offer{Identity: identity, Files: files}) }
 	}
 	named := func(name string) func(*syncer) { return offer(dist(name, "one")) }
 	sending := func(contents ...string) func(*syncer) {
@@ -226,6 +275,8 @@ func TestHostileOffers(t *testing.T) {
 		do  func(*syncer)
 		say string
 	}{
+		"nobody's":        {func(s *syncer) { s.send(wire.TypeOffer, wire.Offer{Files: many(1, 0)}) }, "whose they are"},
+		"no identity":     {func(s *syncer) { s.send(wire.TypeOffer, wire.Offer{Identity: "me", Files: many(1, 0)}) }, "is not 32 to 128"},
 		"a path":          {named("../a"), "not the name of a distfile"},
 		"the directory":   {named(".."), "not the name of a distfile"},
 		"absolute":        {named("/etc/passwd"), "not the name of a distfile"},
@@ -242,11 +293,11 @@ func TestHostileOffers(t *testing.T) {
 		"one file less":   {sending("one"), "fewer contents than were wanted"},
 		"one file more":   {sending("one", "two", "one"), "more distfiles than were wanted"},
 		"a second offer":  {func(s *syncer) { s.offers(""); s.send(wire.TypeOffer, wire.Offer{}) }, "a second offer"},
-		"empty for ever":  {func(s *syncer) { s.send(wire.TypeOffer, wire.Offer{More: true}) }, "0 after 0 in one offer"},
+		"empty for ever":  {func(s *syncer) { s.send(wire.TypeOffer, wire.Offer{Identity: identity, More: true}) }, "0 after 0 in one offer"},
 		"another request": {func(s *syncer) { s.offers("", dist("a", "one")); s.send(wire.TypeSubmit, jobOf(1, "a/b-1")) }, "in stream 7"},
 		"many in all": {func(s *syncer) {
 			for n := 0; n <= wire.MaxOffer; n += wire.OfferFiles {
-				if s.conn.Send(wire.TypeOffer, wire.Offer{Files: many(wire.OfferFiles, n), More: true}) != nil {
+				if s.conn.Send(wire.TypeOffer, wire.Offer{Identity: identity, Files: many(wire.OfferFiles, n), More: true}) != nil {
 					return
 				}
 			}
@@ -259,13 +310,17 @@ func TestHostileOffers(t *testing.T) {
 			if e := s.refusal(); e.Code != wire.CodeBadRequest || !strings.Contains(e.Text, tt.say) {
 				t.Errorf("refusal: %v, want %q", e, tt.say)
 			}
-			good := []string{gentoo.Distfile(dist("a", "one")).Key(), gentoo.Distfile(dist("b", "two")).Key()}
+			var good []string
+			for _, d := range []wire.Distfile{dist("a", "one"), dist("b", "two")} {
+				key := gentoo.Distfile(d).Key()
+				good = append(good, key, key+"."+clientID(identity))
+			}
 			for _, name := range r.sent() {
 				if !slices.Contains(good, name) || strings.Contains(what, "bytes") {
 					t.Errorf("kept: %s", name)
 				}
 			}
-			if got := (&syncer{t, r.connect()}).submitted(r, 1); len(got) > 0 {
+			if got := (&syncer{t, r.connect()}).submitted(r, 1).Distfiles; len(got) > 0 {
 				t.Errorf("the next job may use %v", got)
 			}
 		})

@@ -56,7 +56,7 @@ func FuzzSession(f *testing.F) {
 	f.Add(append(append([]byte(greeting), submit...), frame(wire.TypeData, []byte("\x01garbage"))...))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	file := wire.Distfile{Name: "a.tar", Size: 1, SHA512: strings.Repeat("0", 128)}
-	f.Add(append(append([]byte(greeting), frame(wire.TypeOffer, wire.Offer{Base: "host", Files: []wire.Distfile{file}})...),
+	f.Add(append(append([]byte(greeting), frame(wire.TypeOffer, wire.Offer{Identity: strings.Repeat("1", 64), Base: "host", Files: []wire.Distfile{file}})...),
 		frame(wire.TypeData, []byte("\x07\x01x\x00\x01"))...))
 	f.Add(append([]byte(greeting), frame(wire.TypeOffer, wire.Offer{More: true})...))
 	sync := append([]byte(greeting), frame(wire.TypeSync, wire.Sync{Client: "laptop", Identity: strings.Repeat("1", 64), CHOST: "x86_64-pc-linux-gnu"})...)

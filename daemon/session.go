@@ -180,7 +180,7 @@ func (ss *session) submit(ctx context.Context, m wire.Job) error {
 	if err != nil {
 		return err
 	}
-	spec.Distfiles = ss.distfiles
+	spec.Distfiles, spec.Client = ss.distfiles, ss.key.ID()
 	from := ipOf(ss.addr)
 	if err := s.reserve(m.ID, from); err != nil {
 		return err

@@ -10,9 +10,10 @@ type Distfile struct {
 
 // Offer says which distfiles of the job that follows lie on the client. With More another Offer goes on with the list.
 type Offer struct {
-	Base  string     `json:"base,omitempty"` // that the job will ask for: the builder's own may have distfiles
-	Files []Distfile `json:"files"`          // at most OfferFiles
-	More  bool       `json:"more,omitempty"`
+	Identity string     `json:"identity,omitempty"` // as in Job; that in the first counts
+	Base     string     `json:"base,omitempty"`     // that the job will ask for: the builder's own may have distfiles
+	Files    []Distfile `json:"files"`              // at most OfferFiles
+	More     bool       `json:"more,omitempty"`
 }
 
 // Stored says what came of the distfiles that a builder wanted.

@@ -107,7 +107,8 @@
 //	<---------------------------- stored          (Stored) unless none is wanted
 //
 // Positions count from 0 through all messages of an offer. A file that turns out on the way not to be what the Manifest
-// says ends as one that changed, and is not kept. One for which the builder has no room is not wanted. The job that is
+// says ends as one that changed, and is not kept. One for which the builder has no room is not wanted, and one that only others
+// have sent is: who knows the sums need not have the file. On a carrier without keys Identity says who the client is. The job that is
 // submitted on this connection may use the files of the offer that the builder has then, and it alone does: for the
 // builder they are contents, which other jobs see under the names that their own clients offer. An offer is of the
 // connection, not of the job: a job that is submitted again is preceded by its offer again.

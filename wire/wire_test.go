@@ -270,7 +270,7 @@ func TestMessagesRoundTrip(t *testing.T) {
 	}
 	for _, v := range []any{
 		&Hello{"a", "b", "c", "d", "e", "f", []string{"avx"}, "g", "gcc", []string{"host"}, 1, 2, 0.5, 3, 4, 5, "", true, true},
-		&Offer{"host", []Distfile{{"a.tar", 1, "ff", "ee"}}, true}, &Stored{1, 2},
+		&Offer{"i", "host", []Distfile{{"a.tar", 1, "ff", "ee"}}, true}, &Stored{1, 2},
 		&Job{
 			"id", "laptop", "x86_64-pc-linux-gnu",
 			[]Package{{"a/b-1", "gentoo"}},

@@ -123,9 +123,15 @@ func TestDistfiles(t *testing.T) {
 			says(t, "1 distfile of this machine's sent to tower", "lab-src/byhand-1 built in").ok(t)
 		installed(t, lappy, "byhand.txt")
 	})
-	t.Run("another client has it too", func(t *testing.T) {
+	t.Run("another client has it too, or not", func(t *testing.T) {
+		has, names := dir+"byhand.txt", dir+"byhand.away"
+		in(t, red, nil, "mv", has, names).ok(t)
+		in(t, red, nil, "truncate", "-s", fmt.Sprint(len(distfiles["byhand.txt"])), has).ok(t) // it offers what it has not got
 		lantage(t, red, "--base=host", "--no-fallback", "emerge", "lab-src/byhand").
-			saysNot(t, "sent to").says(t, "lab-src/byhand-1 built in").ok(t)
+			says(t, has+" is not sent to tower").saysNot(t, "lab-src/byhand-1 built in").is(t, 1)
+		in(t, red, nil, "mv", names, has).ok(t)
+		lantage(t, red, "--base=host", "--no-fallback", "emerge", "lab-src/byhand").
+			says(t, "1 distfile of this machine's sent to tower", "lab-src/byhand-1 built in").ok(t)
 		installed(t, red, "byhand.txt")
 	})
 	t.Run("a mirror that is gone, base client", func(t *testing.T) {
@@ -140,8 +146,8 @@ func TestDistfiles(t *testing.T) {
 		lantage(t, lappy, "--base=host", "--no-fallback", "emerge", "lab-src/corrupt").
 			says(t, dir+"corrupt.txt is not sent to tower", "it is not what the Manifest says", "lab-src/corrupt-1 FAILED on the builder in fetch",
 				"The following files cannot be fetched").is(t, 1)
-		if n := len(namesIn(t, tower.Path("/var/lib/lantage/distfiles-sent"))); n != 2 {
-			t.Errorf("%d distfiles of clients are kept, want 2", n)
+		if n := len(namesIn(t, tower.Path("/var/lib/lantage/distfiles-sent"))); n != 2+3 {
+			t.Errorf("%d files of clients are kept, want 2 and 3 notes of who has sent them", n)
 		}
 	})
 	t.Run("one download", func(t *testing.T) {
