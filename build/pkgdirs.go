@@ -121,7 +121,7 @@ func (c *Collected) distfiles(dir string, before time.Time, dry bool) error {
 		}
 		c.Bytes += bytes
 		if !dry {
-			all = errors.Join(all, os.RemoveAll(file))
+			all = errors.Join(all, RemoveAll(file))
 		}
 	}
 	return all
@@ -145,7 +145,7 @@ func (c *Collected) pkgDir(dir string, before time.Time, dry bool) error {
 	if dry {
 		return nil
 	}
-	return os.RemoveAll(dir)
+	return RemoveAll(dir)
 }
 
 // lastUsed is when a file was last read or written. Most file systems note a read once a day (mount(8), relatime). That time is

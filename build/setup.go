@@ -377,7 +377,7 @@ func removeRoot(dir string) error {
 	for _, kind := range []string{"root", "lower-*", "upper-*", "work-*", "merged-*", "mask-*", "tmp", ownDistDir, sentDir} {
 		found, _ := filepath.Glob(filepath.Join(dir, kind))
 		for _, f := range found {
-			if err := os.RemoveAll(f); err != nil {
+			if err := RemoveAll(f); err != nil {
 				return err
 			}
 		}

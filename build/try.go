@@ -47,7 +47,7 @@ func (r *Runner) try(ctx context.Context, base Base, inputs string, argv []strin
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer RemoveAll(dir)
 	first, release := r.ranges.take()
 	defer release()
 	layers, err := base.Layers()

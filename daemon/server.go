@@ -99,7 +99,7 @@ func (s *Server) sweep() error {
 	}
 	for _, entry := range left {
 		s.Logger.Info("removing what is left of an earlier job", "job", entry.Name())
-		if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+		if err := build.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
 			return fmt.Errorf("what an earlier lantage serve left cannot be removed; does one of its builds still "+
 				"run? %w", err)
 		}

@@ -97,7 +97,7 @@ func (j *job) remove() {
 	if j.journal != nil {
 		j.journal.Close()
 	}
-	if err := os.RemoveAll(j.spec.Dir); err != nil {
+	if err := build.RemoveAll(j.spec.Dir); err != nil {
 		j.logger.Warn("the job's directory could not be removed", "error", err)
 	}
 }
