@@ -205,11 +205,16 @@ func (f *follower) emergeLine(line string) {
 	switch e.Kind {
 	case gentoo.LogStart:
 		f.total = max(f.total, e.M)
+		failed := p.n == 0 && p.state == StateFailed // the build logs are read first
 		if p.n == 0 {
 			f.begun++
 			p.n = f.begun
 		}
-		p.of, p.state, p.phase = f.total, StateBuilding, ""
+		p.of = f.total
+		if failed {
+			return
+		}
+		p.state, p.phase = StateBuilding, ""
 		f.update(e.CPV, p)
 	case gentoo.LogMerging:
 		p.phase = "merge"

@@ -27,9 +27,13 @@ func TestFailedPhase(t *testing.T) {
 		defer root.Close()
 		pkgs := []Package{{cpv(t, "a/one-1"), "lab"}}
 		var told gentoo.Phase
+		var failed bool
 		emit := func(e Event) {
 			if e.Kind == EventPackage {
-				told = e.Phase
+				if failed && e.State != StateFailed {
+					t.Errorf("%q: after it has failed, it is %v", c.log, e.State)
+				}
+				told, failed = e.Phase, e.State == StateFailed
 			}
 		}
 		f, err := newFollower(Job{}, root, newResults(t.Context(), t.TempDir(), pkgs, func(bool) error { return nil }, emit), emit)
