@@ -244,7 +244,7 @@ func exitStatus(err error, stderr io.Writer) int {
 		return 0
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(stderr, "lantage: "+text)
+		fmt.Fprintln(stderr, client.Wrapped(stderr, os.Environ(), "lantage: "+text))
 	}
 	if coded, ok := errors.AsType[interface {
 		error

@@ -47,6 +47,11 @@ func lineWidth(out io.Writer, environ []string) int {
 	return widthOf(out, environ)
 }
 
+// Wrapped is a text as it fits the stream that it is written to.
+func Wrapped(out io.Writer, environ []string, text string) string {
+	return wrapped(text, lineWidth(out, environ))
+}
+
 // wrapped breaks the lines of a text at blanks, so that a terminal of this width does not break them within words; 0 is no
 // terminal. Lines that begin with a blank stay whole: they are commands to copy, or of a log.
 func wrapped(text string, width int) string {
