@@ -155,7 +155,7 @@ func TestSettingsKey(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		k, err := settingsKey(t.Context(), job, "host", nil)
+		k, err := keyOfJob(t, job)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,12 +31,10 @@ var checkedByPortage = map[string]bool{
 	"package.use":    true,
 }
 
-// settingsKey computes the key of a job from its inputs and from the repositories as they are on this
-// builder.
-func settingsKey(ctx context.Context, job Job, base string, repos []repoOnBuilder) (string, error) {
+// settingsKey computes the key of a job from its own settings and from the repositories as they are on this builder.
+func settingsKey(ctx context.Context, job Job, base, settings string, repos []repoOnBuilder) (string, error) {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "3\n%q %q %q\n", base, job.Profile.Repo, job.Profile.Path)
-	hashEnv(sum, job)
+	fmt.Fprintf(sum, "3\n%q %q %q %s\n", base, job.Profile.Repo, job.Profile.Path, settings)
 	for _, r := range repos {
 		state, err := r.keyOf(ctx, job)
 		if err != nil {
@@ -44,13 +42,20 @@ func settingsKey(ctx context.Context, job Job, base string, repos []repoOnBuilde
 		}
 		fmt.Fprintf(sum, "repo %q %q %q\n", r.Name, r.Location, state)
 	}
+	return fmt.Sprintf("%x", sum.Sum(nil)[:16]), nil
+}
+
+// jobSettings is the part of the key that a job brings along, as it came: its build root adds to the files.
+func jobSettings(job Job) (string, error) {
+	sum := sha256.New()
+	hashEnv(sum, job)
 	if err := hashConfig(sum, filepath.Join(job.Inputs, insideConfig)); err != nil {
 		return "", err
 	}
 	if err := hashResolved(sum, job.Inputs); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%x", sum.Sum(nil)[:16]), nil
+	return fmt.Sprintf("%x", sum.Sum(nil)), nil
 }
 
 // hashEnv hashes what matters of a client's environment and command line.

@@ -36,7 +36,7 @@ func TestClearCounts(t *testing.T) {
 	key := func(job Job) string {
 		t.Helper()
 		job.Inputs = t.TempDir()
-		k, err := settingsKey(t.Context(), job, "host", nil)
+		k, err := keyOfJob(t, job)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,4 +45,13 @@ func TestClearCounts(t *testing.T) {
 	if key(Job{}) == key(Job{Clear: []string{"RUSTC_WRAPPER"}}) {
 		t.Error("two jobs of which builds see different things have one PKGDIR")
 	}
+}
+
+// keyOfJob is a job's key where there are no repositories.
+func keyOfJob(t *testing.T, job Job) (string, error) {
+	settings, err := jobSettings(job)
+	if err != nil {
+		return "", err
+	}
+	return settingsKey(t.Context(), job, "host", settings, nil)
 }

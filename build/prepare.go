@@ -116,7 +116,11 @@ func adaptOwn(ctx context.Context, base OwnBase, job Job) (adapted, error) {
 	if a.pkgs, a.declined = buildable(job, repos); len(a.pkgs) == 0 {
 		return a, nil
 	}
-	a.key = func(ctx context.Context) (string, error) { return settingsKey(ctx, job, base.Name(), repos) }
+	settings, err := jobSettings(job)
+	if err != nil {
+		return adapted{}, err
+	}
+	a.key = func(ctx context.Context) (string, error) { return settingsKey(ctx, job, base.Name(), settings, repos) }
 	if a.pkgDir, err = a.key(ctx); err != nil {
 		return adapted{}, err
 	}

@@ -80,7 +80,7 @@ func TestResolvedKeys(t *testing.T) {
 	} {
 		job := Job{Inputs: t.TempDir()}
 		written(t, filepath.Join(job.Inputs, resolvedDir), files)
-		own, err := settingsKey(t.Context(), job, "host", nil)
+		own, err := keyOfJob(t, job)
 		if err != nil {
 			t.Fatal(err)
 		}
