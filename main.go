@@ -187,11 +187,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	name, args := filepath.Base(args[0]), args[1:]
-	if name == "lantaged" {
+	name, args := filepath.Base(args[0]), asked(args[1:])
+	if name == "lantaged" && !slices.Equal(args, []string{"version"}) {
 		args = append([]string{"serve"}, args...)
 	}
-	k, err := parser.Parse(asked(args))
+	k, err := parser.Parse(args)
 	if helped {
 		return nil
 	}
@@ -207,6 +207,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // asked translates what people type first.
 func asked(args []string) []string {
 	switch {
+	case slices.Equal(args, []string{"help", "emerge"}): // after which all is emerge's
+		return []string{"--help"}
 	case len(args) > 0 && args[0] == "help":
 		return append(slices.Clone(args[1:]), "--help")
 	case slices.Equal(args, []string{"--version"}):

@@ -119,6 +119,7 @@ func TestAsked(t *testing.T) {
 		{"help gc", []string{"Usage: lantage gc", "--dry-run", "Flags of all commands", "--builder"}},
 		{"gc --help", []string{"Usage: lantage gc", "--dry-run", "Flags of all commands", "--builder"}},
 		{"--version", []string{"lantage " + version}},
+		{"help emerge", []string{"Usage: lantage <command>"}},
 	} {
 		var out bytes.Buffer
 		if err := run(t.Context(), append([]string{"lantage"}, strings.Fields(c.args)...), &out, &out); err != nil {
@@ -130,6 +131,16 @@ func TestAsked(t *testing.T) {
 			if _, rest, found = strings.Cut(rest, part); !found {
 				t.Errorf("%s does not say %q there:\n%s", c.args, part, &out)
 			}
+		}
+	}
+}
+
+// TestAskedOfLantaged: the daemon's name has them, too.
+func TestAskedOfLantaged(t *testing.T) {
+	for args, want := range map[string]string{"--version": "lantage " + version, "help": "--listen", "--help": "--listen"} {
+		var out bytes.Buffer
+		if err := run(t.Context(), []string{"/usr/bin/lantaged", args}, &out, &out); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("lantaged %s: %v\n%s", args, err, &out)
 		}
 	}
 }

@@ -211,7 +211,7 @@ func store(path string, d gentoo.Distfile, content io.Reader) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// keepFree is the part of the disk that distfiles leave to others. Limits.KeepFree is no more than that, so that they end no job.
+// keepFree is the part of the disk that distfiles leave to others. Limits.KeepFree is no more than that, so that they alone end no job.
 const keepFree = 20 // one of so many
 
 // DistfileRoom is how many bytes of distfiles there is room for.

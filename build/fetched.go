@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -31,6 +32,10 @@ func (r *Runner) keepFetched(ctx context.Context, jobDir string, done <-chan str
 		return
 	}
 	defer own.Close()
+	k := &keeper{r: r, own: own, left: math.MaxInt64}
+	if r.Limits.Disk > 0 {
+		k.left = r.Limits.Disk
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -48,13 +53,20 @@ func (r *Runner) keepFetched(ctx context.Context, jobDir string, done <-chan str
 			ended = true
 		case <-t.C:
 		}
-		r.keepGot(ctx, own)
+		k.look(ctx)
 	}
 }
 
-// keepGot keeps what there is in a job's DISTDIR.
-func (r *Runner) keepGot(ctx context.Context, own *os.Root) {
-	dir, err := own.OpenFile(gotDir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
+// keeper keeps what one job has got.
+type keeper struct {
+	r    *Runner
+	own  *os.Root // the job's DISTDIR
+	left int64    // bytes that may still be kept of it: what a job has others write is as if it wrote it itself
+}
+
+// look keeps what there is now.
+func (k *keeper) look(ctx context.Context) {
+	dir, err := k.own.OpenFile(gotDir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return // the job has taken it away
 	}
@@ -64,16 +76,16 @@ func (r *Runner) keepGot(ctx context.Context, own *os.Root) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := r.keepOne(ctx, own, name); err != nil && ctx.Err() == nil {
-			r.Logger.Warn("what a job has downloaded is not kept for others; lantage gc may help", "name", gentoo.Printable(name), "error", err)
+		if err := k.one(ctx, name); err != nil && ctx.Err() == nil {
+			k.r.Logger.Warn("what a job has downloaded is not kept for others; lantage gc may help", "name", gentoo.Printable(name), "error", err)
 		}
-		_ = own.Remove(path.Join(gotDir, name))
+		_ = k.own.Remove(path.Join(gotDir, name))
 	}
 }
 
-// keepOne keeps one file. One that is empty says that the one that is kept was of use.
-func (r *Runner) keepOne(ctx context.Context, own *os.Root, name string) error {
-	f, err := openRegular(own, path.Join(gotDir, name))
+// one keeps one file. One that is empty says that the one that is kept was of use.
+func (k *keeper) one(ctx context.Context, name string) error {
+	f, err := openRegular(k.own, path.Join(gotDir, name))
 	if err != nil {
 		return nil // nothing that fetchOnce has made
 	}
@@ -84,18 +96,19 @@ func (r *Runner) keepOne(ctx context.Context, own *os.Root, name string) error {
 		return err
 	}
 	d := gentoo.KeyedDistfile(name, fi.Size())
-	if d.Validate() != nil {
+	if d.Validate() != nil || hasHoles(fi) {
 		return nil
 	}
-	kept := fetchedPath(r.StateDir, d)
+	kept := fetchedPath(k.r.StateDir, d)
 	if d.Size == 0 {
 		return ignoreMissing(touch(kept))
 	}
-	room, err := DistfileRoom(r.StateDir)
-	if err == nil && d.Size > room {
+	room, err := DistfileRoom(k.r.StateDir)
+	if err == nil && d.Size > min(room, k.left) {
 		err = syscall.ENOSPC
 	}
 	if err == nil {
+		k.left -= d.Size
 		err = store(kept, d, f)
 	}
 	if errors.Is(err, gentoo.ErrDistfile) { // a page that says that there is no such file, for instance

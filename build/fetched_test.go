@@ -105,6 +105,22 @@ func TestKeepFetched(t *testing.T) {
 		t.Error("it is not known what is kept")
 	}
 
+	// What takes no room of the job's takes none of the builder's, nor more than a job may write.
+	holes := make([]byte, 1<<20)
+	sparse, big := dist("", string(holes)), dist("", strings.Repeat("x", 1<<20))
+	put(t, filepath.Join(got, sparse.Key()), "")
+	if err := os.Truncate(filepath.Join(got, sparse.Key()), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	r.keepFetched(t.Context(), job, done)
+	put(t, filepath.Join(got, big.Key()), strings.Repeat("x", 1<<20))
+	r.Limits.Disk = 1 << 19
+	r.keepFetched(t.Context(), job, done)
+	if diff := cmp.Diff(want, contentsOf(t, filepath.Join(state, DistDir))); diff != "" {
+		t.Errorf("kept (-want +got):\n%s", diff)
+	}
+	r.Limits.Disk = 0
+
 	// An empty file says that what there is was of use.
 	old := time.Now().Add(-time.Hour)
 	kept := fetchedPath(state, one)

@@ -22,6 +22,7 @@ const (
 	maxLogs    = 20_000
 	maxFollows = 20_000 // packages
 	maxLook    = 64 << 20
+	lastLooks  = 16 // when the job has ended
 )
 
 // follower turns what Portage writes while it builds (emerge.log and the build logs of the packages) into
@@ -36,6 +37,7 @@ type follower struct {
 	files  map[string]int64 // how much of each was read
 	buf    []byte
 	left   int64 // of maxLook
+	more   bool  // than maxLook there was in the last look
 	states map[gentoo.CPV]*progress
 	all    *os.File // Job.Log
 
@@ -63,7 +65,7 @@ func newFollower(job Job, logDir *os.Root, results *results, emit func(Event)) (
 	return f, err
 }
 
-// run follows until done is closed and then once more, so that nothing that was written is missed.
+// run follows until done is closed and then to the end, so that nothing that was written is missed but of logs beyond all measure.
 func (f *follower) run(done <-chan struct{}) {
 	t := time.NewTicker(followEvery)
 	defer t.Stop()
@@ -73,6 +75,9 @@ func (f *follower) run(done <-chan struct{}) {
 			ended = true
 		case <-t.C:
 		}
+		f.look()
+	}
+	for n := 1; f.more && n < lastLooks; n++ {
 		f.look()
 	}
 	if f.all != nil {
@@ -94,8 +99,10 @@ func (f *follower) look() {
 			f.lines(name, func(line string) { f.buildLine(cpv, name, line) })
 		}
 	})
+	f.more = f.left <= 0
 	f.left = maxLook
 	f.lines(emergeLog, f.emergeLine)
+	f.more = f.more || f.left <= 0
 }
 
 const emergeLog = "emerge.log"

@@ -169,24 +169,37 @@ func TestLogWithHoles(t *testing.T) {
 	}
 }
 
-// TestResultWithHoles: a cancelled job is over, however large what it declares is.
+// TestLogReadToItsEnd: what is written in a job's last moment is passed on, also where it is more than one look reads.
+func TestLogReadToItsEnd(t *testing.T) {
+	logs, all := t.TempDir(), filepath.Join(t.TempDir(), "all")
+	name := filepath.Join(logs, "a:one-1:20260101-000000.log")
+	put(t, name, strings.Repeat(strings.Repeat("x", 1<<12-1)+"\n", (maxLook+1<<20)>>12)+"the last line\n")
+	f := followLogs(t, Job{Log: all}, logs, func(Event) {})
+	done := make(chan struct{})
+	close(done)
+	f.run(done)
+	if text, err := os.ReadFile(all); err != nil || !strings.HasSuffix(string(text), "the last line\n") {
+		t.Errorf("%d bytes were passed on, without the last line (%v)", len(text), err)
+	}
+}
+
+// TestResultWithHoles: what is larger than the room that it takes is no result, and a cancelled job has none any more.
 func TestResultWithHoles(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var events []Event
 	r := newResults(ctx, t.TempDir(), []Package{{cpv(t, "a/one-1"), "lab"}}, func(bool) error { return nil }, func(e Event) { events = append(events, e) })
 	binpkg := filepath.Join(r.dir, "a/one/one-1-1.gpkg.tar")
-	put(t, binpkg, "")
+	put(t, binpkg, "content")
 	if err := os.Truncate(binpkg, 1<<42); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.built(cpv(t, "a/one-1"))
-	}()
-	cancel()
-	<-done
-	if len(r.found)+len(events) > 0 {
+	r.built(cpv(t, "a/one-1"))
+	if len(r.found) > 0 || len(events) != 1 || !strings.Contains(events[0].Text, "holes") {
 		t.Errorf("it was declared: %v, %+v", r.found, events)
+	}
+	put(t, binpkg, strings.Repeat("content", 100_000))
+	cancel()
+	if r.built(cpv(t, "a/one-1")); len(r.found)+len(events) != 1 {
+		t.Errorf("after the end: %v, %+v", r.found, events)
 	}
 }

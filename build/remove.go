@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -23,20 +24,30 @@ func RemoveAll(path string) error {
 	return os.Remove(path)
 }
 
-// removeIn removes what is in a directory at this depth below top.
-func removeIn(top, dir *os.File, depth int) error {
+// removeIn removes what is in a directory at this depth below top, but for what cannot be: the error is the first about that.
+func removeIn(top, dir *os.File, depth int) (first error) {
+	stays := map[string]bool{}
 	for {
 		names, err := dir.Readdirnames(1000)
 		if errors.Is(err, io.EOF) {
-			return nil
+			return first
 		}
 		if err != nil {
-			return err
+			return cmp.Or(first, err)
 		}
+		removed := false
 		for _, name := range names {
-			if err := removeEntry(top, dir, name, depth); err != nil && err != unix.ENOENT {
-				return &os.PathError{Op: "remove", Path: dir.Name() + "/" + name, Err: err}
+			if stays[name] {
+				continue
 			}
+			removed = true
+			if err := removeEntry(top, dir, name, depth); err != nil && err != unix.ENOENT {
+				stays[name] = true
+				first = cmp.Or(first, error(&os.PathError{Op: "remove", Path: dir.Name() + "/" + name, Err: err}))
+			}
+		}
+		if !removed {
+			continue // with the names after these
 		}
 		// Some file systems pass entries over when others are removed meanwhile; and there may be new ones in top.
 		if _, err := dir.Seek(0, io.SeekStart); err != nil {

@@ -54,6 +54,24 @@ func TestRemoveAll(t *testing.T) {
 		t.Error(err)
 	}
 
+	// What cannot be removed keeps nothing else.
+	kept := filepath.Join(dir, "kept")
+	put(t, filepath.Join(kept, "x"), "x")
+	for i := range 100 { // some of which come after it, in whatever order
+		put(t, filepath.Join(dir, strconv.Itoa(i), "x"), "x")
+	}
+	if err := unix.Mount(outside, kept, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	err = RemoveAll(dir)
+	left, readErr := os.ReadDir(dir)
+	if errors.Join(readErr, unix.Unmount(kept, 0)); err == nil || len(left) != 1 || left[0].Name() != "kept" {
+		t.Errorf("beside a mount: %v, left %v", err, left)
+	}
+	if err := RemoveAll(dir); err != nil {
+		t.Error(err)
+	}
+
 	link := filepath.Join(filepath.Dir(dir), "link")
 	if err := errors.Join(os.Symlink(outside, link), RemoveAll(link), RemoveAll(link)); err != nil {
 		t.Error(err)

@@ -37,6 +37,8 @@ func (f *follower) report(pkgs []Package, code int, output string) Report {
 func (f *follower) failure(cpv gentoo.CPV) (State, gentoo.Phase, string) {
 	p := f.states[cpv]
 	switch {
+	case p != nil && p.state == StateFailed && p.phase != "": // pkg_pretend fails before emerge.log tells of any beginning
+		return StateFailed, p.phase, ""
 	case p == nil || p.n == 0:
 		return StateSkipped, "", "not built, because something that it needs failed"
 	case p.phase == "":

@@ -12,14 +12,15 @@ import (
 // package only after its pkg_setup has failed.
 func TestFailedPhase(t *testing.T) {
 	const begun, name = "1795330211:  >>> emerge (1 of 1) a/one-1 to /\n", "a:one-1:20260101-000000.log"
-	for _, c := range []struct{ log, phase string }{
-		{" * Package:    a/one-1\n * ERROR: a/one-1::lab failed (setup phase):\n *   no\n", "setup"},
-		{">>> Compiling source in /x ...\n * ERROR: a/one-1::lab failed (compile phase):\n * ERROR: a/two-2::lab failed (install phase):\n", "compile"},
-		{" * Package:    a/one-1\n", "fetch"},
+	for _, c := range []struct{ log, phase, begun string }{
+		{" * Package:    a/one-1\n * ERROR: a/one-1::lab failed (setup phase):\n *   no\n", "setup", begun},
+		{">>> Compiling source in /x ...\n * ERROR: a/one-1::lab failed (compile phase):\n * ERROR: a/two-2::lab failed (install phase):\n", "compile", begun},
+		{" * Package:    a/one-1\n", "fetch", begun},
+		{" * ERROR: a/one-1::lab failed (pretend phase):\n", "pretend", ""},
 	} {
 		logs := t.TempDir()
 		put(t, filepath.Join(logs, name), c.log)
-		put(t, filepath.Join(logs, "emerge.log"), begun)
+		put(t, filepath.Join(logs, "emerge.log"), c.begun)
 		root, err := os.OpenRoot(logs)
 		if err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"lantage/gentoo"
 )
@@ -153,13 +155,27 @@ func (r *results) add(cpv gentoo.CPV, rel string, reused bool) {
 	r.emit(Event{Kind: EventResult, CPV: cpv, Result: &res})
 }
 
-// hash fills in size and SHA-256, unless the job is ended meanwhile: a file with holes can be as large as a job likes.
+// hasHoles reports whether a file takes less of the disk than its size. Such a file can be as large as a job likes, whatever its limits.
+func hasHoles(fi os.FileInfo) bool {
+	const small = 64 << 10 // may lie in an inode
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && fi.Size() > small && st.Blocks*512 < fi.Size()-small
+}
+
+// hash fills in size and SHA-256, unless the job is cancelled meanwhile.
 func (r *Result) hash(ended func() error) error {
 	f, err := r.Open()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if hasHoles(fi) {
+		return errors.New("it has holes, as no such file has")
+	}
 	sum := sha256.New()
 	r.Size, err = io.Copy(sum, untilEnded{f, ended})
 	sum.Sum(r.SHA256[:0])

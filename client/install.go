@@ -106,7 +106,7 @@ func (e *Emerge) unfinished(
 // forGood reports whether the builder refuses a job in such a way that it would do so again.
 func forGood(err error) bool {
 	refused, ok := errors.AsType[*wire.Error](err)
-	return ok && (refused.Code == wire.CodeDeclined || refused.Code == wire.CodeBadRequest)
+	return ok && refused.Code == wire.CodeDeclined
 }
 
 // declined is a job of which the builder could not build all, without anything having failed: the rest is built here.

@@ -71,7 +71,7 @@ def distfiles(db, settings, cpv, repo, location, use):
 
 
 def answer(what):
-    print(json.dumps(what), flush=True)
+    print("\n" + json.dumps(what), flush=True)  # whatever Portage has printed before: it is a line of its own
 
 
 def main(names, package_variables):

@@ -281,6 +281,7 @@ func TestJudge(t *testing.T) {
 		{Key: keyN(3), State: Seen, Name: "seen"},
 		{Key: keyN(4), State: Trusted, Name: "a b"},
 		{Key: keyN(5), State: Seen, Name: "Tower"},
+		{Key: keyN(6), State: Trusted, Name: "\u00b5box"},
 	}
 	for _, c := range []struct {
 		name string
@@ -311,6 +312,8 @@ func TestJudge(t *testing.T) {
 		{"tower\u200b", 9, Changed, 1},
 		{"tower\ufe0f ", 9, Changed, 1},
 		{"t0wer", 9, New, 0},
+		{"tower\u0301", 9, New, 0},
+		{"\u039cbox", 9, Changed, 6}, // as Unicode folds case
 		{"tower2", 9, New, 0},
 		{"tower-2", 9, New, 0},
 	} {

@@ -16,8 +16,8 @@ const (
 	Refused                // this key is revoked
 )
 
-// Judge says what to think of a builder with this key that calls itself name. The key is what counts; names are one where people
-// see one, see asSeen. held is the entry that decided, if one did.
+// Judge says what to think of a builder with this key that calls itself name. The key is what counts; names are compared without
+// case, as DNS does, and without what is not seen in them. held is the entry that decided, if one did.
 func Judge(peers []Peer, name string, key Key) (v Verdict, held Peer) {
 	if p, ok := Find(peers, key); ok {
 		switch p.State {
@@ -28,21 +28,21 @@ func Judge(peers []Peer, name string, key Key) (v Verdict, held Peer) {
 		}
 	}
 	for _, p := range peers {
-		if p.State == Trusted && asSeen(p.Name) == asSeen(name) {
+		if p.State == Trusted && strings.EqualFold(asSeen(p.Name), asSeen(name)) {
 			return Changed, p
 		}
 	}
 	return New, Peer{}
 }
 
-// asSeen is a name without what is not seen in it: case, which DNS does not tell apart either, a dot at its end, and characters that
-// are shown as nothing, such as U+3164. Names that only look alike (0 and O) stay two.
+// asSeen is a name without what is not seen in it: a dot at its end, and characters that are shown as nothing, such as U+3164. Names
+// that only look alike (0 and O, one accent in two spellings) stay two.
 func asSeen(name string) string {
 	unseen := func(r rune) rune {
-		if r == '\u2800' || unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
+		if r == '\u2800' || unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
 			return -1
 		}
 		return r
 	}
-	return strings.ToLower(strings.TrimRight(strings.Map(unseen, CleanName(name)), " ."))
+	return strings.TrimRight(strings.Map(unseen, CleanName(name)), " .")
 }
