@@ -37,7 +37,7 @@ const maxPasses = 50
 // span is a part of a text.
 type span struct{ start, end int }
 
-// blank stands in the place of a credential that is a word of its own, as another word would be taken for it then.
+// blank stands in the place of a credential where something else would be taken for it then.
 const blank = "-"
 
 // without is a text without these parts.
@@ -48,7 +48,7 @@ func without(text string, spans []span) string {
 	for _, s := range spans {
 		if s.start >= at {
 			b.WriteString(text[at:s.start])
-			if ownWord(text, s) {
+			if ownWord(text, s) || bareBeforeQuote(text, s) {
 				b.WriteString(blank)
 			}
 		}
@@ -62,6 +62,12 @@ func without(text string, spans []span) string {
 func ownWord(text string, s span) bool {
 	return s.start > 0 && strings.IndexByte(" \t\n", text[s.start-1]) >= 0 &&
 		(s.end == len(text) || strings.IndexByte(" \t\r\n\"'\\,;", text[s.end]) >= 0)
+}
+
+// bareBeforeQuote reports whether a part of a text is a bare value with a quotation mark after it, which is the end of what the value is
+// in: without anything before it, it would be taken for the beginning of another value.
+func bareBeforeQuote(text string, s span) bool {
+	return s.start > 0 && text[s.start-1] == '=' && s.end < len(text) && (text[s.end] == '"' || text[s.end] == '\'')
 }
 
 // credentialRule finds credentials that follow a name.

@@ -55,7 +55,10 @@ var credentialTexts = []struct{ text, want string }{
 	{"RSYNC_PASSWORD=\"hu\\\"hush\"\n", "RSYNC_PASSWORD=\"\"\n"},
 	{"my_password='hush'\"hush hush\"hush\nX=1\n", "my_password=''\nX=1\n"},
 	{"PASSWORD=hush\\ hush\\\"hush\n", "PASSWORD=\n"},
-	{"PASSWORD=hush'hush'\"hush\"\n", "PASSWORD=\n"},
+	{"PASSWORD=hush'hush'\"hush\"\n", "PASSWORD=-\n"},
+	// The quotation mark that is left is not the beginning of something.
+	{"FETCH=\"sh -c\nPASSWORD=hush\"\nCFLAGS=\"-O2 -pipe\"\n", "FETCH=\"sh -c\nPASSWORD=-\"\nCFLAGS=\"-O2 -pipe\"\n"},
+	{"x='a\npassword=hush'\nCFLAGS='-O2 -pipe'\n", "x='a\npassword=-'\nCFLAGS='-O2 -pipe'\n"},
 	{"PASSWORD=\"hush\"; fi # it's\n", "PASSWORD=\"\"; fi # it's\n"},
 	{"token=\"${a}\"-b\n", "token=\"${a}\"-b\n"},
 	{"AWS_SECRET_ACCESS_KEY=hush\nAWS_REGION=x\n", "AWS_SECRET_ACCESS_KEY=\nAWS_REGION=x\n"},
