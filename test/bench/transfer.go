@@ -178,7 +178,7 @@ func (b *bench) onTower(files []string) ([]string, error) {
 	var list []string
 	for _, name := range files {
 		top := b.tower.Path("/")
-		found, err := filepath.Glob(filepath.Join(top, "var/lib/lantage/*/*", name))
+		found, err := filepath.Glob(filepath.Join(top, "var/lib/lantage/binpkgs/*/*", name)) // of each client and its settings
 		if err != nil || len(found) != 1 {
 			return nil, fmt.Errorf("%s is %d times in tower's cache", name, len(found))
 		}
