@@ -45,16 +45,7 @@ func (r *Runner) keepFetched(ctx context.Context, jobDir string, done <-chan str
 		case <-ctx.Done():
 		}
 	}()
-	t := time.NewTicker(keepEvery)
-	defer t.Stop()
-	for ended := false; !ended; {
-		select {
-		case <-done:
-			ended = true
-		case <-t.C:
-		}
-		k.look(ctx)
-	}
+	untilDone(done, keepEvery, func() { k.look(ctx) })
 }
 
 // keeper keeps what one job has got.

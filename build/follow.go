@@ -67,7 +67,18 @@ func newFollower(job Job, logDir *os.Root, results *results, emit func(Event)) (
 
 // run follows until done is closed and then to the end, so that nothing that was written is missed but of logs beyond all measure.
 func (f *follower) run(done <-chan struct{}) {
-	t := time.NewTicker(followEvery)
+	untilDone(done, followEvery, f.look)
+	for n := 1; f.more && n < lastLooks; n++ {
+		f.look()
+	}
+	if f.all != nil {
+		f.all.Close()
+	}
+}
+
+// untilDone calls look again and again until done is closed, and then once more.
+func untilDone(done <-chan struct{}, every time.Duration, look func()) {
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for ended := false; !ended; {
 		select {
@@ -75,13 +86,7 @@ func (f *follower) run(done <-chan struct{}) {
 			ended = true
 		case <-t.C:
 		}
-		f.look()
-	}
-	for n := 1; f.more && n < lastLooks; n++ {
-		f.look()
-	}
-	if f.all != nil {
-		f.all.Close()
+		look()
 	}
 }
 
