@@ -348,14 +348,14 @@ func TestPlainBuilder(t *testing.T) {
 // That one end does not encrypt is told also of a builder that is known from before, and once, however many addresses it has.
 func TestPlainOnOneEnd(t *testing.T) {
 	m := newMachine(t)
-	b := named(t, "tower", "0123456789abcdef", 8)
 	for plain, says := range map[bool]string{false: "it does not encrypt (lantage serve --plain)", true: "leave --plain out"} {
-		second := secure(t, "tower", "0123456789abcdef", 8, someone(t)) // as the same builder at another address
-		if plain {
-			b = secure(t, "tower", "0123456789abcdef", 8, someone(t))
-		} else {
-			second = named(t, "tower", "0123456789abcdef", 8)
+		tower := func() *fakeBuilder {
+			if plain {
+				return secure(t, "tower", "0123456789abcdef", 8, someone(t))
+			}
+			return named(t, "tower", "0123456789abcdef", 8)
 		}
+		b, second := tower(), tower() // the same builder at another address
 		m.remember(b)
 		for _, lan := range [][]*fakeBuilder{nil, {b}, {second}} {
 			var out buffer
